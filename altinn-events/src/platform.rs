@@ -1,0 +1,154 @@
+//! Any set of the four services in one process: built first (sockets bound, Kafka and Postgres reached), then run.
+
+use std::net::SocketAddr;
+
+use access::Access;
+use anyhow::Context;
+use axum::Router;
+use event::topics::Topics;
+use kafka_loop::{Producer, admin};
+use service::{
+    lifecycle::{Lifecycle, Stage},
+    prometheus::Registry,
+};
+use store::Store;
+use tokio::net::TcpListener;
+
+use crate::{
+    facade,
+    settings::{Service, Settings},
+};
+
+/// A running set of services.
+pub struct Platform {
+    /// The life of all its parts.
+    pub life: Lifecycle,
+    /// The public address, when a service with HTTP runs here.
+    pub public: Option<SocketAddr>,
+    /// The address of the admin port.
+    pub admin: SocketAddr,
+    /// The metrics of all its parts.
+    pub registry: Registry,
+    producer: Producer,
+}
+
+struct Parts<'a> {
+    settings: &'a Settings,
+    life: Lifecycle,
+    registry: Registry,
+    producer: Producer,
+    access: Access,
+}
+
+impl Platform {
+    /// Reaches what the services need, binds the sockets and starts every part.
+    ///
+    /// # Errors
+    /// When a socket is taken, Kafka or Postgres does not answer, or a topic does not fit.
+    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let public = TcpListener::bind(settings.listen)
+            .await
+            .with_context(|| format!("cannot listen on {} (LISTEN)", settings.listen))?;
+        let admin = TcpListener::bind(settings.admin_listen)
+            .await
+            .with_context(|| format!("cannot listen on {} (ADMIN_LISTEN)", settings.admin_listen))?;
+        prepare_topics(&settings).await?;
+        let parts = Parts {
+            life: Lifecycle::new(),
+            registry: Registry::new(),
+            producer: Producer::new(&settings.kafka)?,
+            access: Access::new(&settings.access)?,
+            settings: &settings,
+        };
+        let routes = start_services(&parts).await?;
+        let (public_at, admin_at) = (public.local_addr()?, admin.local_addr()?);
+        let Parts { life, registry, producer, .. } = parts;
+        let admin_routes = service::admin::router(registry.clone(), life.clone());
+        // The admin port answers until the end, so that a probe can see the stop.
+        life.spawn(Stage::Output, "admin port", |stop| facade::serve(admin, admin_routes, stop));
+        let has_http = settings.services.has_http();
+        if has_http {
+            life.spawn(Stage::Http, "public port", |stop| facade::serve(public, routes, stop));
+        }
+        tracing::info!(
+            services = ?settings.services.0, public = has_http.then(|| public_at.to_string()), admin = %admin_at,
+            "the platform runs"
+        );
+        Ok(Self { life, public: has_http.then_some(public_at), admin: admin_at, registry, producer })
+    }
+
+    /// Stops every part in order, then hands out what the producer still holds.
+    ///
+    /// # Errors
+    /// The part that had died or had to be cut.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let ended = self.life.shutdown().await;
+        let producer = self.producer;
+        let flushed = tokio::task::spawn_blocking(move || producer.flush(std::time::Duration::from_secs(5))).await?;
+        ended.map_err(|died| anyhow::Error::msg(format!("{:#}", anyhow::Error::new(died))))?;
+        flushed.context("records were left in the producer")
+    }
+}
+
+async fn prepare_topics(settings: &Settings) -> anyhow::Result<()> {
+    if !settings.topics {
+        return Ok(());
+    }
+    let report = admin::ensure_topics(&settings.kafka, &Topics::load(), settings.topic_overrides).await?;
+    anyhow::ensure!(
+        report.mismatches.is_empty(),
+        "topics do not fit schemas/topics.toml:\n  {}",
+        report.mismatches.join("\n  ")
+    );
+    if !report.created.is_empty() {
+        tracing::info!(topics = report.created.len(), "topics were created");
+    }
+    Ok(())
+}
+
+async fn connect_store(settings: &Settings) -> anyhow::Result<Store> {
+    let store = Store::connect(&settings.store)?;
+    if settings.migrate {
+        store.migrate().await.context("the migrations did not run")?;
+    }
+    Ok(store)
+}
+
+async fn start_services(parts: &Parts<'_>) -> anyhow::Result<Router> {
+    let Parts { settings, life, registry, producer, access } = parts;
+    access.register_metrics(registry)?;
+    let services = &settings.services;
+    let mut routes = Router::new();
+    if services.has(Service::Ingest) {
+        let state = ingest::Ingest::new(settings.ingest.clone(), producer.clone(), access.clone(), registry)?;
+        routes = routes.merge(ingest::router(state));
+    }
+    if !services.has_store() {
+        return Ok(routes);
+    }
+    let store = connect_store(settings).await?;
+    if services.has(Service::Projector) {
+        let (store, producer) = (store.clone(), producer.clone());
+        let needs = projector::Needs { kafka: &settings.kafka, store, producer, registry, life };
+        projector::start(settings.projector.clone(), needs)?;
+    }
+    if services.has(Service::Dispatcher) {
+        let access = access.clone();
+        dispatcher::start(
+            settings.dispatcher.clone(),
+            &settings.kafka,
+            store.clone(),
+            producer.clone(),
+            access,
+            registry,
+            life,
+        )?;
+    }
+    if services.has(Service::QueryApi) {
+        let needs =
+            query_api::Needs { store, access: access.clone(), producer: producer.clone(), registry, life };
+        let state = query_api::QueryApi::new(settings.query_api.clone(), needs)?;
+        routes = routes.merge(query_api::router(state));
+    }
+    Ok(routes)
+}

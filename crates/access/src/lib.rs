@@ -1,0 +1,150 @@
+//! Who calls, and what they may do (design §7, contract §2 and §3).
+//!
+//! * Tokens: [`Access::authenticate`] turns a bearer token into a [`Caller`], [`Access::platform_token`] the token of an app into a
+//!   [`PlatformApp`]. Handlers name who may call by taking one of the types of [`extract`].
+//! * Rights: [`question`] builds what is asked, [`Access::decide`] answers it, from memory or from the PDP.
+//! * Parties: [`Access::party_of_organisation`] and [`Access::party_of_person`] ask Register.
+//!
+//! Everything outside is asked over HTTP with bounded patience; where nobody answers, the result says so and is never taken for a
+//! no. The modules stand in the order in which a request meets them.
+
+#![warn(missing_docs)]
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use service::prometheus::{self, Registry};
+
+mod attribute;
+mod bearer;
+mod caller;
+mod claims;
+mod decisions;
+mod error;
+pub mod extract;
+mod keys;
+mod metrics;
+mod neighbour;
+mod pdp;
+mod platform;
+pub mod question;
+mod register;
+mod settings;
+mod subject;
+mod token;
+mod xacml;
+
+pub use caller::{Caller, Identity, PlatformApp, Scopes};
+pub use decisions::Decision;
+pub use error::{AuthError, SetupError, Unavailable};
+pub use extract::{AppPublisher, Authenticated, GenericReader, Publisher};
+pub use platform::PLATFORM_HEADER;
+pub use question::Question;
+pub use settings::AccessSettings;
+
+use bearer::Bearer;
+use decisions::Decisions;
+use keys::Keys;
+use metrics::AccessMetrics;
+use neighbour::Neighbour;
+use pdp::Pdp;
+use platform::Platform;
+use register::Register;
+
+/// The one way to find out who calls and what they may do. Clones share caches and connections.
+#[derive(Clone)]
+pub struct Access {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    bearer: Bearer,
+    platform: Platform,
+    decisions: Decisions,
+    register: Arc<Register>,
+    metrics: AccessMetrics,
+}
+
+impl Access {
+    /// Nothing is asked yet: the neighbours may start later than we do.
+    ///
+    /// # Errors
+    /// [`SetupError`] when the HTTP client cannot be built or an address does not join.
+    pub fn new(settings: &AccessSettings) -> Result<Self, SetupError> {
+        let client = neighbour::client(settings)?;
+        let neighbour = |name| Neighbour::new(name, client.clone(), settings);
+        let metrics = AccessMetrics::new();
+        let keys = Arc::new(Keys::new(neighbour("OpenID"), settings)?);
+        let register = Arc::new(Register::new(neighbour("Register"), settings)?);
+        let pdp = Pdp::new(neighbour("PDP"), settings, Arc::clone(&register), metrics.clone())?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                bearer: Bearer::new(keys, settings.cookie_name.clone()),
+                platform: Platform::new(neighbour("certificates"), settings.platform_certificates.clone()),
+                decisions: Decisions::new(pdp, settings.permit_ttl, settings.refusal_ttl, metrics.clone()),
+                register,
+                metrics,
+            }),
+        })
+    }
+
+    /// Adds the series of this crate to a registry; call it once for each registry.
+    ///
+    /// # Errors
+    /// When the registry has series of these names already.
+    pub fn register_metrics(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        self.inner.metrics.register(registry)
+    }
+
+    /// Who sent these headers with this method (contract §2.2). The cookie counts for GET alone.
+    ///
+    /// # Errors
+    /// [`AuthError::Missing`] or [`AuthError::Invalid`] when no token counts, [`AuthError::Unavailable`] when nobody can tell.
+    pub async fn authenticate(&self, headers: &HeaderMap, method: &Method) -> Result<Caller, AuthError> {
+        let caller = self.inner.bearer.authenticate(headers, method).await;
+        self.count(caller)
+    }
+
+    /// The app that signed the platform access token among these headers; nothing when there is none (contract §2.6).
+    ///
+    /// # Errors
+    /// [`AuthError::Invalid`] when the token does not count, [`AuthError::Unavailable`] when nobody can tell.
+    pub async fn platform_token(&self, headers: &HeaderMap) -> Result<Option<PlatformApp>, AuthError> {
+        let app = self.inner.platform.app(headers).await;
+        self.count(app)
+    }
+
+    /// The decisions, in the order of the questions. Waits at most the configured timeout for the PDP; without an answer the
+    /// decision is [`Decision::Unknown`].
+    pub async fn decide(&self, questions: Vec<Question>) -> Vec<Decision> {
+        self.inner.decisions.decide(questions).await
+    }
+
+    /// The decision about one question.
+    pub async fn decide_one(&self, question: Question) -> Decision {
+        self.decide(vec![question]).await.pop().unwrap_or(Decision::Unknown)
+    }
+
+    /// The party id of an organisation; nothing when Register does not know the number or it does not have nine digits.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when Register gives no answer.
+    pub async fn party_of_organisation(&self, number: &str) -> Result<Option<i64>, Unavailable> {
+        self.inner.register.party_of_organisation(number).await
+    }
+
+    /// The party id of a person; nothing when Register does not know the number or it does not have eleven digits.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when Register gives no answer.
+    pub async fn party_of_person(&self, number: &str) -> Result<Option<i64>, Unavailable> {
+        self.inner.register.party_of_person(number).await
+    }
+
+    fn count<T>(&self, result: Result<T, AuthError>) -> Result<T, AuthError> {
+        if matches!(result, Err(AuthError::Invalid)) {
+            self.inner.metrics.refused_tokens.inc();
+        }
+        result
+    }
+}

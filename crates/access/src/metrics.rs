@@ -1,0 +1,96 @@
+//! What access counts.
+
+use service::prometheus::{self, IntCounter, IntCounterVec, Opts, Registry};
+
+use crate::decisions::Decision;
+
+/// The series of this crate. Clones count together.
+#[derive(Clone)]
+pub(crate) struct AccessMetrics {
+    decisions: IntCounterVec,
+    /// Requests to the PDP.
+    pub(crate) pdp_requests: IntCounter,
+    /// Requests to the PDP without a usable answer.
+    pub(crate) pdp_failures: IntCounter,
+    /// Answers that count as no although the PDP did not say no.
+    pub(crate) indeterminate: IntCounter,
+    /// Tokens that did not count.
+    pub(crate) refused_tokens: IntCounter,
+}
+
+impl AccessMetrics {
+    pub(crate) fn new() -> Self {
+        let counter = |name: &str, help: &str| {
+            IntCounter::new(name, help).expect("the names of metrics are valid by the test below")
+        };
+        let decisions =
+            Opts::new("access_decisions_total", "Decisions about rights, remembered ones included.");
+        Self {
+            decisions: IntCounterVec::new(decisions, &["decision"])
+                .expect("the names of metrics are valid by the test below"),
+            pdp_requests: counter("access_pdp_requests_total", "Requests sent to the PDP."),
+            pdp_failures: counter(
+                "access_pdp_failures_total",
+                "Requests to the PDP without a usable answer.",
+            ),
+            indeterminate: counter(
+                "access_indeterminate_total",
+                "Answers of the PDP that were neither yes nor no; they count as no.",
+            ),
+            refused_tokens: counter(
+                "access_refused_tokens_total",
+                "Tokens that were sent and did not count.",
+            ),
+        }
+    }
+
+    pub(crate) fn count(&self, decisions: &[Decision]) {
+        for decision in [Decision::Permit, Decision::Refuse, Decision::Unknown] {
+            let number = decisions.iter().filter(|known| **known == decision).count();
+            if number > 0 {
+                let label = match decision {
+                    Decision::Permit => "permit",
+                    Decision::Refuse => "refuse",
+                    Decision::Unknown => "unknown",
+                };
+                self.decisions.with_label_values(&[label]).inc_by(number as u64);
+            }
+        }
+    }
+
+    pub(crate) fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(self.decisions.clone()))?;
+        for counter in [&self.pdp_requests, &self.pdp_failures, &self.indeterminate, &self.refused_tokens] {
+            registry.register(Box::new(counter.clone()))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_series_has_its_name_and_counts_what_it_says() {
+        let (metrics, registry) = (AccessMetrics::new(), Registry::new());
+        metrics.register(&registry).unwrap();
+        metrics.count(&[Decision::Permit, Decision::Permit, Decision::Unknown]);
+        metrics.indeterminate.inc();
+        let families = registry.gather();
+        let names: Vec<_> = families.iter().map(|family| family.name().to_owned()).collect();
+        assert_eq!(
+            names,
+            [
+                "access_decisions_total",
+                "access_indeterminate_total",
+                "access_pdp_failures_total",
+                "access_pdp_requests_total",
+                "access_refused_tokens_total",
+            ]
+        );
+        assert_eq!(metrics.decisions.with_label_values(&["permit"]).get(), 2);
+        assert_eq!(metrics.decisions.with_label_values(&["unknown"]).get(), 1);
+        assert_eq!(metrics.decisions.with_label_values(&["refuse"]).get(), 0);
+    }
+}

@@ -1,0 +1,170 @@
+//! What can be set about access: addresses of the neighbours, lifetimes of caches, patience.
+
+use std::time::Duration;
+
+use service::env::Env;
+use url::Url;
+
+/// Where the neighbours are and how long their answers count. Names as in the contract (§8.3), one variable each.
+#[derive(Clone, Debug)]
+pub struct AccessSettings {
+    /// Base address of the OpenID metadata; `.well-known/openid-configuration` is appended.
+    pub open_id_well_known: Url,
+    /// Address of the certificate of a platform access token's issuer; contains `{issuer}` once.
+    pub platform_certificates: String,
+    /// Base address of the PDP; `decision` is appended.
+    pub authorization_api: Url,
+    /// Base address of Register; `v1/parties/lookup` is appended.
+    pub register_api: Url,
+    /// Cookie that may carry the token of a person, on GET alone.
+    pub cookie_name: String,
+    /// Sent to PDP and Register as `Ocp-Apim-Subscription-Key`.
+    pub subscription_key: Option<String>,
+    /// How long a permit counts; at most 60 s.
+    pub permit_ttl: Duration,
+    /// How long a refusal counts; at most 5 s.
+    pub refusal_ttl: Duration,
+    /// How long one answer of a neighbour may take, the wait for a free connection included.
+    pub timeout: Duration,
+    /// Requests to one neighbour that may be under way at once.
+    pub max_connections: usize,
+    /// Least time between two reloads of the keys because of an unknown key id.
+    pub key_reload_pause: Duration,
+    /// Age at which the keys are loaded again in the background, so that a withdrawn one is noticed.
+    pub key_refresh: Duration,
+}
+
+const PERMIT_TTL_MAX: Duration = Duration::from_secs(60);
+const REFUSAL_TTL_MAX: Duration = Duration::from_secs(5);
+/// Where the local Altinn listens, as Altinn's own local test does.
+const LOCAL: &str = "http://localhost:5101";
+
+impl AccessSettings {
+    /// Reads the settings; mistakes are collected in `env`.
+    pub fn from_env(env: &Env) -> Self {
+        let settings = Self {
+            open_id_well_known: base(env, "OPENID_WELL_KNOWN_ENDPOINT", "/authentication/api/v1/openid/"),
+            platform_certificates: env.text("PLATFORM_CERTIFICATES", &local_certificates(LOCAL)),
+            authorization_api: base(env, "AUTHORIZATION_API", "/authorization/api/v1/"),
+            register_api: base(env, "REGISTER_API", "/register/api/"),
+            cookie_name: env.text("JWT_COOKIE_NAME", "AltinnStudioRuntime"),
+            subscription_key: env.secret("PLATFORM_SUBSCRIPTION_KEY"),
+            permit_ttl: env.duration_ms("PERMIT_TTL_MS", 60_000),
+            refusal_ttl: env.duration_ms("REFUSAL_TTL_MS", 5_000),
+            timeout: env.duration_ms("ACCESS_TIMEOUT_MS", 2_000),
+            max_connections: env.parsed("ACCESS_MAX_CONNECTIONS", "a whole number above 0", "32"),
+            key_reload_pause: Duration::from_secs(60),
+            key_refresh: Duration::from_secs(300),
+        };
+        settings.check(env);
+        settings
+    }
+
+    /// Settings that point every neighbour at one local Altinn, for tests and `dev`.
+    ///
+    /// # Panics
+    /// When `base_url` is not an absolute URL.
+    pub fn local(base_url: &str) -> Self {
+        let base_url = base_url.trim_end_matches('/');
+        let join = |path: &str| {
+            Url::parse(&format!("{base_url}{path}"))
+                .expect("the address of a local Altinn is an absolute URL")
+        };
+        Self {
+            open_id_well_known: join("/authentication/api/v1/openid/"),
+            platform_certificates: local_certificates(base_url),
+            authorization_api: join("/authorization/api/v1/"),
+            register_api: join("/register/api/"),
+            cookie_name: "AltinnStudioRuntime".to_owned(),
+            subscription_key: None,
+            permit_ttl: PERMIT_TTL_MAX,
+            refusal_ttl: REFUSAL_TTL_MAX,
+            timeout: Duration::from_secs(2),
+            max_connections: 32,
+            key_reload_pause: Duration::from_secs(60),
+            key_refresh: Duration::from_secs(300),
+        }
+    }
+
+    fn check(&self, env: &Env) {
+        if self.platform_certificates.matches("{issuer}").count() != 1
+            || Url::parse(&self.platform_certificates.replace("{issuer}", "ttd")).is_err()
+        {
+            env.mistake(
+                "PLATFORM_CERTIFICATES",
+                "is not an absolute URL that contains {issuer} once; example: \
+                 http://localhost:5101/platform-certificates/{issuer}-access-token-public-cert",
+            );
+        }
+        if self.permit_ttl > PERMIT_TTL_MAX {
+            env.mistake("PERMIT_TTL_MS", "is above 60000: a revoked right must be effective within a minute");
+        }
+        if self.refusal_ttl > REFUSAL_TTL_MAX {
+            env.mistake("REFUSAL_TTL_MS", "is above 5000: a granted right must be effective within seconds");
+        }
+        if self.max_connections == 0 {
+            env.mistake("ACCESS_MAX_CONNECTIONS", "is 0; nothing could ever be asked; example: 32");
+        }
+        if self.timeout.is_zero() {
+            env.mistake("ACCESS_TIMEOUT_MS", "is 0; nothing could ever be answered; example: 2000");
+        }
+    }
+}
+
+fn local_certificates(base_url: &str) -> String {
+    format!("{base_url}/platform-certificates/{{issuer}}-access-token-public-cert")
+}
+
+/// A base address; a missing slash at its end is added, because paths are joined to it.
+fn base(env: &Env, name: &'static str, local_path: &str) -> Url {
+    let default = format!("{LOCAL}{local_path}");
+    let mut url: Url = env.parsed(name, "an absolute URL", &default);
+    if !matches!(url.scheme(), "http" | "https") {
+        env.mistake(name, &format!("`{url}` is neither http nor https; example: {default}"));
+    }
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_point_at_the_local_altinn() {
+        let env = Env::from_pairs([]);
+        let settings = AccessSettings::from_env(&env);
+        env.finish().unwrap();
+        assert_eq!(settings.authorization_api.as_str(), "http://localhost:5101/authorization/api/v1/");
+        assert_eq!(settings.cookie_name, "AltinnStudioRuntime");
+        assert_eq!(settings.platform_certificates, AccessSettings::local(LOCAL).platform_certificates);
+    }
+
+    #[test]
+    fn a_base_address_without_a_slash_gets_one() {
+        let env = Env::from_pairs([("REGISTER_API", "https://platform.altinn.no/register/api")]);
+        assert_eq!(AccessSettings::from_env(&env).register_api.path(), "/register/api/");
+    }
+
+    #[test]
+    fn lifetimes_above_the_guarantee_and_bad_addresses_are_refused_together() {
+        let env = Env::from_pairs([
+            ("PERMIT_TTL_MS", "60001"),
+            ("REFUSAL_TTL_MS", "5001"),
+            ("PLATFORM_CERTIFICATES", "http://localhost/cert"),
+            ("AUTHORIZATION_API", "ftp://localhost/"),
+            ("ACCESS_MAX_CONNECTIONS", "0"),
+        ]);
+        drop(AccessSettings::from_env(&env));
+        assert_eq!(env.finish().unwrap_err().0.len(), 5);
+    }
+
+    #[test]
+    fn the_subscription_key_is_not_in_the_table() {
+        let env = Env::from_pairs([("PLATFORM_SUBSCRIPTION_KEY", "hush")]);
+        assert_eq!(AccessSettings::from_env(&env).subscription_key.as_deref(), Some("hush"));
+        assert!(!format!("{:?}", env.table()).contains("hush"));
+    }
+}

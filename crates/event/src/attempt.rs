@@ -1,0 +1,74 @@
+//! One try at a delivery, as it stands on `delivery-attempts`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::delivery::DeliveryKind;
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttemptOutcome {
+    /// The endpoint answered 2xx.
+    Delivered,
+    /// It answered something else, or not at all; the delivery is on a tier.
+    Failed,
+    /// Nothing was sent because the endpoint's circuit is open; counts as an attempt.
+    Skipped,
+    /// Moved to a tier without an attempt.
+    PutBack,
+    /// The subscription is gone or may not see the event any more.
+    Dropped,
+    /// The last attempt failed; the delivery is a dead letter.
+    Dead,
+}
+
+impl AttemptOutcome {
+    /// The name in JSON, in tables and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::PutBack => "put-back",
+            Self::Dropped => "dropped",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// The JSON value of a record on `delivery-attempts`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptRecord {
+    /// The delivery's id, 32 hexadecimal digits.
+    pub delivery: String,
+    /// The subscription's id.
+    pub subscription: i64,
+    /// What was delivered.
+    pub kind: DeliveryKind,
+    /// The event's id.
+    pub event_id: String,
+    /// The event's source.
+    pub event_source: String,
+    /// The event's type.
+    pub event_type: String,
+    /// The event's resource; empty for a validation.
+    pub resource: String,
+    /// 1 to 12; the number of the attempt that this is, or, for put back and dropped, of the one that would have been next.
+    pub attempt: u8,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// The status that the endpoint answered.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status: Option<u16>,
+    /// From the start of the request to its end.
+    pub duration_ms: u32,
+    /// When it ended, RFC 3339.
+    pub at: String,
+    /// When the next attempt is due, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next_due: Option<String>,
+    /// What went wrong, in words without the endpoint's own text.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub detail: Option<String>,
+}

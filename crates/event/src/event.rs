@@ -1,0 +1,145 @@
+//! A valid event of ours: CloudEvents 1.0 with the limits of our profile (`schemas/event.schema.json`, contract §4.3).
+//!
+//! The event is its JSON text; the attributes that are filtered on are decoded beside it. The text is what the publisher sent,
+//! byte for byte, but for what ingest set in a [`crate::Draft`]: numbers, key order, escapes and the text of times stay.
+//! Invariant: an [`Event`] that exists fulfils the whole profile, so nobody after the door checks again.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    check::{Attributes, Check},
+    draft,
+    ids::{EventIdentity, id_hash},
+    instant::Micros,
+    scan, subject,
+    violation::Violations,
+};
+
+/// Longest id, source, type, subject, alternative subject, resource instance, in bytes.
+pub const ATTRIBUTE_MAX: usize = 512;
+/// Longest resource and data schema, in bytes.
+pub const RESOURCE_MAX: usize = 1_024;
+/// Longest name of an extension, in bytes.
+pub const NAME_MAX: usize = 64;
+/// Most members of an event, attributes and extensions and data together.
+pub const MEMBERS_MAX: usize = 128;
+/// Largest event, in bytes of its JSON text.
+pub const EVENT_MAX: usize = 64 * 1_024;
+
+pub use crate::scan::DEPTH_MAX;
+
+/// An event that fulfils the profile. Clones share it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Event(Arc<Inner>);
+
+#[derive(PartialEq, Eq)]
+struct Inner {
+    json: String,
+    attributes: Attributes,
+}
+
+impl fmt::Debug for Event {
+    /// Without data and extensions, which may hold what a log must not.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Attributes { id, source, kind, resource, .. } = &self.0.attributes;
+        write!(f, "Event({id} {kind} of {resource} from {source})")
+    }
+}
+
+impl Event {
+    /// Reads and checks an event in the JSON format.
+    ///
+    /// # Errors
+    /// All violations at once.
+    pub fn parse(json: &[u8]) -> Result<Self, Violations> {
+        if json.len() > EVENT_MAX {
+            return Err(Violations::one("RequestBody", format!("is longer than {EVENT_MAX} bytes")));
+        }
+        let text = draft::utf8(json)?.trim_matches([' ', '\t', '\r', '\n']);
+        let members = draft::members(text)?;
+        let mut check = Check::default();
+        for (name, value) in &members.0 {
+            check.member(name, value);
+        }
+        for message in scan::wrongs(text) {
+            check.wrong("RequestBody", message);
+        }
+        Ok(Self(Arc::new(Inner { attributes: check.finish()?, json: text.to_owned() })))
+    }
+
+    /// The event in the JSON format, as it is stored, served and pushed.
+    pub fn json(&self) -> &str {
+        &self.0.json
+    }
+
+    /// Attribute `id`.
+    pub fn id(&self) -> &str {
+        &self.0.attributes.id
+    }
+
+    /// Attribute `source`.
+    pub fn source(&self) -> &str {
+        &self.0.attributes.source
+    }
+
+    /// Attribute `type`.
+    pub fn event_type(&self) -> &str {
+        &self.0.attributes.kind
+    }
+
+    /// Attribute `subject`, in the publisher's spelling.
+    pub fn subject(&self) -> Option<&str> {
+        self.0.attributes.subject.as_deref()
+    }
+
+    /// Extension `alternativesubject`.
+    pub fn alternative_subject(&self) -> Option<&str> {
+        self.0.attributes.alternative_subject.as_deref()
+    }
+
+    /// Extension `resource`.
+    pub fn resource(&self) -> &str {
+        &self.0.attributes.resource
+    }
+
+    /// Extension `resourceinstance`.
+    pub fn resource_instance(&self) -> Option<&str> {
+        self.0.attributes.instance.as_deref()
+    }
+
+    /// Attribute `time`, in the publisher's spelling.
+    pub fn time_text(&self) -> Option<&str> {
+        self.0.attributes.time_text.as_deref()
+    }
+
+    /// Attribute `time`, to the microsecond.
+    pub fn time(&self) -> Option<Micros> {
+        self.0.attributes.time
+    }
+
+    /// The subject in its canonical form.
+    pub fn canonical_subject(&self) -> Option<String> {
+        self.subject().map(subject::canonical)
+    }
+
+    /// The key on the log: the canonical subject, else the source; never a person's number.
+    pub fn kafka_key(&self) -> String {
+        match self.canonical_subject() {
+            Some(subject) if !subject::is_person_number(&subject) => subject,
+            Some(_) | None => self.source().to_owned(),
+        }
+    }
+
+    /// What makes another publish the same event.
+    pub fn identity(&self) -> EventIdentity {
+        EventIdentity::of(self.resource(), self.source(), self.id())
+    }
+
+    /// A 64-bit hash of the id.
+    pub fn id_hash(&self) -> i64 {
+        id_hash(self.id())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,30 @@
+//! The vocabulary of the platform. Pure: no I/O, no clock, no async.
+
+#![warn(missing_docs)]
+
+pub mod address;
+pub mod attempt;
+mod check;
+pub mod delivery;
+pub mod draft;
+pub mod event;
+pub mod ids;
+pub mod instant;
+pub mod media;
+pub mod resource;
+mod scan;
+pub mod sdk;
+pub mod subject;
+pub mod subscription;
+pub mod topics;
+pub mod violation;
+
+pub use attempt::{AttemptOutcome, AttemptRecord};
+pub use delivery::{DeliveryHeaders, DeliveryKind, HeaderError};
+pub use draft::Draft;
+pub use event::Event;
+pub use ids::{DeliveryId, EventIdentity, Sequence, SubscriptionId, id_hash};
+pub use instant::Micros;
+pub use media::MediaType;
+pub use subscription::Subscription;
+pub use violation::{Violation, Violations};

@@ -1,0 +1,102 @@
+//! What an event belongs to: resource URNs and the sources of apps (contract §4.1, §4.2, §4.4).
+
+use url::Url;
+
+/// The start of every resource of an app.
+pub const APP_PREFIX: &str = "urn:altinn:resource:app_";
+
+/// Whether the text is a URN as the contract has it (§4.4): lower case, `urn:`, a namespace of 1 to 30 letters, digits or
+/// hyphens, then 1 to 10 groups of 1 to 100 characters.
+pub fn is_urn(text: &str) -> bool {
+    let mut groups = text.split(':');
+    let start = groups.next() == Some("urn");
+    let namespace = groups.next().is_some_and(|name| {
+        (1..=30).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    });
+    let mut count = 0;
+    let good = groups.all(|group| {
+        count += 1;
+        (1..=100).contains(&group.len())
+            && group
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"()+,.-;$_!/".contains(&b))
+    });
+    start && namespace && good && (1..=10).contains(&count)
+}
+
+/// The resource of an app.
+pub fn app(org: &str, app: &str) -> String {
+    format!("{APP_PREFIX}{org}_{app}")
+}
+
+/// The org and app of an app's resource; the app may hold underscores.
+pub fn parse_app(resource: &str) -> Option<(&str, &str)> {
+    let (org, app) = resource.strip_prefix(APP_PREFIX)?.split_once('_')?;
+    (!org.is_empty() && !app.is_empty()).then_some((org, app))
+}
+
+/// The parts of an app's source, `/{org}/{app}/instances/{party}/{guid}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppSource {
+    /// Short name of the owner.
+    pub org: String,
+    /// Name of the app.
+    pub app: String,
+    /// Party id and instance id, when the path has them.
+    pub instance: Option<(String, String)>,
+}
+
+/// Reads an app's source from an absolute URI. A path that says one thing and means another (`/a/../b`) is nobody's.
+pub fn parse_app_source(source: &str) -> Option<AppSource> {
+    let url = Url::parse(source).ok()?;
+    let (_, after_scheme) = source.split_once("://")?;
+    let (_, path) = after_scheme.split_at_checked(after_scheme.find('/')?)?;
+    if !path.starts_with(url.path()) {
+        return None;
+    }
+    let mut parts = url.path_segments()?;
+    let org = parts.next().filter(|part| !part.is_empty())?.to_owned();
+    let app = parts.next().filter(|part| !part.is_empty())?.to_owned();
+    let instance = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("instances"), Some(party), Some(guid), None) if !party.is_empty() && !guid.is_empty() => {
+            Some((party.to_owned(), guid.to_owned()))
+        }
+        (_, _, _, _) => None,
+    };
+    Some(AppSource { org, app, instance })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urns_are_told_from_other_texts() {
+        for good in [
+            "urn:altinn:resource:app_ttd_apps-test",
+            "urn:x:a",
+            "urn:altinn:resource:ttd-altinn-events-automated-tests",
+        ] {
+            assert!(is_urn(good), "{good}");
+        }
+        let long = format!("urn:x{}", ":a".repeat(11));
+        for wrong in
+            ["urn:altinn", "urn:Altinn:resource:x", "urn:altinn:resource:", "urn:x:a b", "url:x:a", &long]
+        {
+            assert!(!is_urn(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_app_is_read_from_its_source_and_its_resource() {
+        let source =
+            parse_app_source("https://ttd.apps.altinn.no/ttd/apps-test/instances/50001337/abc").unwrap();
+        assert_eq!((source.org.as_str(), source.app.as_str()), ("ttd", "apps-test"));
+        assert_eq!(source.instance, Some(("50001337".into(), "abc".into())));
+        assert_eq!(parse_app("urn:altinn:resource:app_ttd_my_app"), Some(("ttd", "my_app")));
+        assert_eq!(parse_app_source("https://ttd.apps.altinn.no/ttd"), None);
+        assert_eq!(parse_app_source("https://ttd.apps.altinn.no/ttd/../skd/app"), None);
+        assert_eq!(parse_app_source("https://ttd.apps.altinn.no/ttd/%2e%2e/skd/app"), None);
+    }
+}

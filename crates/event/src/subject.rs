@@ -1,0 +1,88 @@
+//! Whom an event is about, in one canonical form.
+
+/// The canonical form: `party/1` and `/party/1` are `/party/1`; any other text is itself.
+pub fn canonical(subject: &str) -> String {
+    match party_id(subject) {
+        Some(id) => format!("/party/{id}"),
+        None => subject.to_owned(),
+    }
+}
+
+/// The party id of `party/{id}` or `/party/{id}`.
+pub fn party_id(subject: &str) -> Option<i64> {
+    let digits = subject.strip_prefix('/').unwrap_or(subject).strip_prefix("party/")?;
+    let plain = !digits.is_empty() && digits.len() <= 18 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { digits.parse().ok() } else { None }
+}
+
+/// A party named by the number it has outside of the platform. Register knows its party id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PartyNumber<'a> {
+    /// An organisation, by its nine digits.
+    Organisation(&'a str),
+    /// A person, by eleven digits that are never logged.
+    Person(&'a str),
+}
+
+const ORGANISATIONS: [&str; 4] =
+    ["urn:altinn:organization:identifier-no:", "/organisation/", "/organization/", "/org/"];
+const PERSONS: [&str; 2] = ["urn:altinn:person:identifier-no:", "/person/"];
+
+/// The number that a subject names a party by; nothing for a party id, a service owner's name or free text.
+pub fn party_number(subject: &str) -> Option<PartyNumber<'_>> {
+    let after = |prefixes: &[&str], digits: usize| {
+        let number = prefixes.iter().find_map(|prefix| subject.strip_prefix(prefix))?;
+        (number.len() == digits && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(number)
+    };
+    after(&ORGANISATIONS, 9)
+        .map(PartyNumber::Organisation)
+        .or_else(|| after(&PERSONS, 11).map(PartyNumber::Person))
+}
+
+/// Whether the text names a person by number. Such a text is never a Kafka key, a label or part of a log line.
+pub fn is_person_number(subject: &str) -> bool {
+    let subject = subject.to_ascii_lowercase();
+    let named =
+        ["urn:altinn:person:", "/person/", "person/"].iter().any(|prefix| subject.starts_with(prefix));
+    named || (subject.len() == 11 && subject.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_of_a_party_are_one() {
+        assert_eq!(canonical("party/123"), "/party/123");
+        assert_eq!(canonical("/party/0123"), "/party/123");
+        assert_eq!(canonical("/party/12x"), "/party/12x");
+        assert_eq!(canonical("/party/"), "/party/");
+        assert_eq!(
+            canonical("urn:altinn:organization:identifier-no:991825827"),
+            "urn:altinn:organization:identifier-no:991825827"
+        );
+    }
+
+    #[test]
+    fn a_number_is_told_from_other_subjects() {
+        for text in
+            ["urn:altinn:organization:identifier-no:991825827", "/organisation/991825827", "/org/991825827"]
+        {
+            assert!(party_number(text) == Some(PartyNumber::Organisation("991825827")), "{text}");
+        }
+        for text in ["urn:altinn:person:identifier-no:01010112345", "/person/01010112345"] {
+            assert!(party_number(text) == Some(PartyNumber::Person("01010112345")), "{text}");
+        }
+        for text in ["/org/ttd", "/party/991825827", "/person/1", "991825827", "free text"] {
+            assert!(party_number(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn person_numbers_are_known_in_every_spelling() {
+        for text in ["urn:altinn:person:identifier-no:01010112345", "/person/01010112345", "01010112345"] {
+            assert!(is_person_number(text), "{text}");
+        }
+        assert!(!is_person_number("/party/50001337"));
+    }
+}

@@ -1,0 +1,363 @@
+//! Creates and checks topics and start positions, and answers what operators ask.
+//!
+//! A topic that exists with fewer partitions, another clean-up policy or a shorter retention than `schemas/topics.toml` says is
+//! reported with the command that mends it; partitions are never added silently, because keys would move.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use event::topics::{Topic, Topics};
+use rdkafka::{
+    TopicPartitionList,
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+    error::RDKafkaErrorCode,
+    topic_partition_list::Offset,
+};
+
+use crate::{error::KafkaError, groups, settings::KafkaSettings};
+
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// What differs from `schemas/topics.toml` on this cluster.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TopicOverrides {
+    /// Partitions of every topic, for tests; `None` takes each topic's own.
+    pub partitions: Option<i32>,
+    /// Replicas of every topic: 3 on a cluster, 1 on a single broker.
+    pub replication: Option<i32>,
+}
+
+/// What was found and done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Topics that were created, by full name.
+    pub created: Vec<String>,
+    /// What does not match, each with the command that mends it.
+    pub mismatches: Vec<String>,
+    /// (group, topic) whose start positions were committed.
+    pub positioned: Vec<(String, String)>,
+}
+
+/// Whether the brokers answer a metadata request.
+///
+/// # Errors
+/// [`KafkaError::Unreachable`] when they do not within `wait`.
+pub async fn answers(brokers: &str, wait: Duration) -> Result<(), KafkaError> {
+    let settings = KafkaSettings::plain(brokers, "");
+    blocking(move || {
+        let consumer: BaseConsumer = settings.client().create().map_err(setup)?;
+        consumer.fetch_metadata(None, wait).map(|_| ()).map_err(|error| unreachable(&settings, &error))
+    })
+    .await
+}
+
+/// Creates what is missing, commits start positions, reports what differs. Safe to repeat and to run from many processes.
+///
+/// # Errors
+/// [`KafkaError`] when the brokers do not answer or refuse.
+pub async fn ensure_topics(
+    settings: &KafkaSettings,
+    topics: &Topics,
+    overrides: TopicOverrides,
+) -> Result<Report, KafkaError> {
+    let mut report = Report::default();
+    let existing = partitions_of(settings).await?;
+    let wanted: Vec<&Topic> = topics.all().iter().collect();
+    let missing: Vec<&Topic> =
+        wanted.iter().copied().filter(|topic| !existing.contains_key(&settings.topic(&topic.name))).collect();
+    if !missing.is_empty() {
+        report.created = create(settings, &missing, overrides).await?;
+    }
+    compare(settings, &wanted, &existing, overrides, &mut report).await?;
+    let settings = settings.clone();
+    let names: Vec<String> = topics.all().iter().map(|topic| settings.topic(&topic.name)).collect();
+    report.positioned = blocking(move || {
+        let wait = ANSWER;
+        let seen = wait_for_topics(&settings, &names, wait)?;
+        start_positions(&settings, &seen)
+    })
+    .await?;
+    Ok(report)
+}
+
+/// The end offset of each partition of a topic (the offset the next record gets).
+///
+/// # Errors
+/// [`KafkaError::Unreachable`].
+pub async fn end_offsets(settings: &KafkaSettings, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    let (settings, topic) = (settings.clone(), settings.topic(topic));
+    blocking(move || {
+        let consumer: BaseConsumer = settings.client().create().map_err(setup)?;
+        let metadata =
+            consumer.fetch_metadata(Some(&topic), ANSWER).map_err(|error| unreachable(&settings, &error))?;
+        let partitions: Vec<i32> =
+            metadata.topics().iter().flat_map(|topic| topic.partitions().iter().map(|p| p.id())).collect();
+        let mut ends = BTreeMap::new();
+        for partition in partitions {
+            let (_, end) = consumer
+                .fetch_watermarks(&topic, partition, ANSWER)
+                .map_err(|error| unreachable(&settings, &error))?;
+            ends.insert(partition, end);
+        }
+        Ok(ends)
+    })
+    .await
+}
+
+/// The committed position of a group on each partition of a topic; a partition without one is left out.
+///
+/// # Errors
+/// [`KafkaError::Unreachable`].
+pub async fn committed(
+    settings: &KafkaSettings,
+    group: &str,
+    topic: &str,
+) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    let ends = end_offsets(settings, topic).await?;
+    let (settings, group, topic) = (settings.clone(), group.to_owned(), settings.topic(topic));
+    blocking(move || {
+        let consumer: BaseConsumer = settings.consumer(&group).create().map_err(setup)?;
+        let mut list = TopicPartitionList::new();
+        for partition in ends.keys() {
+            list.add_partition(&topic, *partition);
+        }
+        let list =
+            consumer.committed_offsets(list, ANSWER).map_err(|error| unreachable(&settings, &error))?;
+        Ok(list
+            .elements()
+            .iter()
+            .filter_map(|element| Some((element.partition(), element.offset().to_raw().filter(|o| *o >= 0)?)))
+            .collect())
+    })
+    .await
+}
+
+/// Records of a topic that a group has not committed yet.
+///
+/// # Errors
+/// [`KafkaError::Unreachable`].
+pub async fn lag(settings: &KafkaSettings, group: &str, topic: &str) -> Result<i64, KafkaError> {
+    let ends = end_offsets(settings, topic).await?;
+    let committed = committed(settings, group, topic).await?;
+    Ok(ends.iter().map(|(partition, end)| end - committed.get(partition).copied().unwrap_or(0)).sum())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
+) -> Result<T, KafkaError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| KafkaError::Setup(error.to_string()))?
+}
+
+fn setup(error: rdkafka::error::KafkaError) -> KafkaError {
+    KafkaError::Setup(error.to_string())
+}
+
+fn unreachable(settings: &KafkaSettings, error: &rdkafka::error::KafkaError) -> KafkaError {
+    KafkaError::Unreachable { brokers: settings.brokers.clone(), reason: error.to_string() }
+}
+
+async fn partitions_of(settings: &KafkaSettings) -> Result<BTreeMap<String, usize>, KafkaError> {
+    let settings = settings.clone();
+    blocking(move || {
+        let consumer: BaseConsumer = settings.client().create().map_err(setup)?;
+        let metadata =
+            consumer.fetch_metadata(None, ANSWER).map_err(|error| unreachable(&settings, &error))?;
+        Ok(metadata
+            .topics()
+            .iter()
+            .map(|topic| (topic.name().to_owned(), topic.partitions().len()))
+            .collect())
+    })
+    .await
+}
+
+async fn create(
+    settings: &KafkaSettings,
+    missing: &[&Topic],
+    overrides: TopicOverrides,
+) -> Result<Vec<String>, KafkaError> {
+    let admin: AdminClient<DefaultClientContext> = settings.client().create().map_err(setup)?;
+    let replication = overrides.replication.unwrap_or(3);
+    let in_sync = (replication - 1).max(1).to_string();
+    let named: Vec<(String, i32, String)> = missing
+        .iter()
+        .map(|topic| {
+            let partitions = overrides.partitions.unwrap_or(topic.partitions);
+            (settings.topic(&topic.name), partitions, topic.retention_ms.to_string())
+        })
+        .collect();
+    let new: Vec<NewTopic<'_>> = named
+        .iter()
+        .map(|(name, partitions, retention)| {
+            NewTopic::new(name, *partitions, TopicReplication::Fixed(replication))
+                .set("retention.ms", retention)
+                .set("retention.bytes", "-1")
+                .set("cleanup.policy", "delete")
+                .set("min.insync.replicas", &in_sync)
+                .set("message.timestamp.type", "LogAppendTime")
+                .set("unclean.leader.election.enable", "false")
+                .set("max.message.bytes", "2000000")
+        })
+        .collect();
+    let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
+    let outcomes =
+        admin.create_topics(&new, &options).await.map_err(|error| unreachable(settings, &error))?;
+    let mut created = Vec::new();
+    for outcome in outcomes {
+        match outcome {
+            Ok(name) => created.push(name),
+            // Another process was quicker.
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((name, code)) => {
+                return Err(KafkaError::Refused {
+                    what: format!("creating {name}"),
+                    reason: code.to_string(),
+                });
+            }
+        }
+    }
+    Ok(created)
+}
+
+async fn compare(
+    settings: &KafkaSettings,
+    wanted: &[&Topic],
+    existing: &BTreeMap<String, usize>,
+    overrides: TopicOverrides,
+    report: &mut Report,
+) -> Result<(), KafkaError> {
+    let present: Vec<(&Topic, String)> = wanted
+        .iter()
+        .map(|topic| (*topic, settings.topic(&topic.name)))
+        .filter(|(_, name)| existing.contains_key(name))
+        .collect();
+    if present.is_empty() {
+        return Ok(());
+    }
+    let admin: AdminClient<DefaultClientContext> = settings.client().create().map_err(setup)?;
+    let specifiers: Vec<_> = present.iter().map(|(_, name)| ResourceSpecifier::Topic(name)).collect();
+    let options = AdminOptions::new().request_timeout(Some(ANSWER));
+    let configs =
+        admin.describe_configs(&specifiers, &options).await.map_err(|error| unreachable(settings, &error))?;
+    for ((topic, name), config) in present.iter().zip(configs) {
+        let partitions = overrides.partitions.unwrap_or(topic.partitions);
+        let found = existing.get(name).copied().unwrap_or(0);
+        if usize::try_from(partitions).is_ok_and(|wanted| found < wanted) {
+            report.mismatches.push(format!(
+                "{name} has {found} partitions instead of {partitions}; stop all publishers first, then: kafka-topics.sh --alter --topic {name} --partitions {partitions}"
+            ));
+        }
+        let Ok(config) = config else { continue };
+        let value = |key: &str| config.get(key).and_then(|entry| entry.value.clone()).unwrap_or_default();
+        let retention: i64 = value("retention.ms").parse().unwrap_or(0);
+        if retention >= 0 && retention < topic.retention_ms {
+            report.mismatches.push(format!(
+                "{name} keeps records for {retention} ms instead of {0}; mend it with: kafka-configs.sh --alter --topic {name} --add-config retention.ms={0}",
+                topic.retention_ms
+            ));
+        }
+        for (key, wanted) in [("cleanup.policy", "delete"), ("message.timestamp.type", "LogAppendTime")] {
+            if value(key) != wanted {
+                report.mismatches.push(format!(
+                    "{name} has {key}={} instead of {wanted}; mend it with: kafka-configs.sh --alter --topic {name} --add-config {key}={wanted}",
+                    value(key)
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the broker lists every topic with leaders; a topic that was just created needs a moment.
+fn wait_for_topics(
+    settings: &KafkaSettings,
+    names: &[String],
+    wait: Duration,
+) -> Result<BTreeMap<String, Vec<i32>>, KafkaError> {
+    let consumer: BaseConsumer = settings.client().create().map_err(setup)?;
+    let until = std::time::Instant::now() + wait;
+    loop {
+        let metadata = consumer.fetch_metadata(None, wait).map_err(|error| unreachable(settings, &error))?;
+        let ready: BTreeMap<String, Vec<i32>> = metadata
+            .topics()
+            .iter()
+            .filter(|topic| names.iter().any(|name| name == topic.name()))
+            .filter(|topic| topic.partitions().iter().all(|partition| partition.leader() >= 0))
+            .map(|topic| (topic.name().to_owned(), topic.partitions().iter().map(|p| p.id()).collect()))
+            .filter(|(_, partitions): &(String, Vec<i32>)| !partitions.is_empty())
+            .collect();
+        if ready.len() == names.len() {
+            return Ok(ready);
+        }
+        if std::time::Instant::now() > until {
+            let missing: Vec<_> = names.iter().filter(|name| !ready.contains_key(*name)).cloned().collect();
+            return Err(KafkaError::Refused {
+                what: format!("the topics {}", missing.join(", ")),
+                reason: "they have no leader".to_owned(),
+            });
+        }
+        // Serves the client while it waits.
+        drop(consumer.poll(Duration::from_millis(50)));
+    }
+}
+
+/// Commits offset 0, or the oldest kept one, for groups that have no position at all on a topic.
+fn start_positions(
+    settings: &KafkaSettings,
+    topics: &BTreeMap<String, Vec<i32>>,
+) -> Result<Vec<(String, String)>, KafkaError> {
+    let mut done = Vec::new();
+    for (group, names) in groups::all() {
+        let consumer: BaseConsumer = settings.consumer(group).create().map_err(setup)?;
+        let mut list = TopicPartitionList::new();
+        for name in names.iter().map(|name| settings.topic(name)) {
+            for partition in topics.get(&name).into_iter().flatten() {
+                list.add_partition(&name, *partition);
+            }
+        }
+        let committed =
+            consumer.committed_offsets(list, ANSWER).map_err(|error| unreachable(settings, &error))?;
+        let mut fresh: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+        for element in committed.elements() {
+            if !matches!(element.offset(), Offset::Offset(_)) {
+                fresh.entry(element.topic().to_owned()).or_default().push(element.partition());
+            }
+        }
+        // A topic where only some positions are absent has lost them: that is for a person to decide.
+        fresh.retain(|topic, partitions| topics.get(topic).is_some_and(|all| all.len() == partitions.len()));
+        let mut list = TopicPartitionList::new();
+        for (topic, partitions) in &fresh {
+            for partition in partitions {
+                let low = oldest_offset(settings, &consumer, topic, *partition)?;
+                list.add_partition_offset(topic, *partition, Offset::Offset(low)).map_err(setup)?;
+            }
+            done.push((settings.group(group), topic.clone()));
+        }
+        if list.count() > 0
+            && let Err(error) = consumer.commit(&list, CommitMode::Sync)
+        {
+            // Another process may have set them and joined since; the loop itself checks for positions.
+            tracing::info!(group, %error, "start positions were not committed");
+        }
+    }
+    Ok(done)
+}
+
+/// The oldest kept offset. A partition that was just created may not know its leader yet.
+fn oldest_offset(
+    settings: &KafkaSettings,
+    consumer: &BaseConsumer,
+    topic: &str,
+    partition: i32,
+) -> Result<i64, KafkaError> {
+    let until = std::time::Instant::now() + ANSWER;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, ANSWER) {
+            Ok((low, _)) => return Ok(low),
+            Err(error) if std::time::Instant::now() > until => return Err(unreachable(settings, &error)),
+            // Serves the client while it waits.
+            Err(_) => drop(consumer.poll(Duration::from_millis(50))),
+        }
+    }
+}

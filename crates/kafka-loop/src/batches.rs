@@ -1,0 +1,398 @@
+//! In order: collect a batch, hand it over, and only when the handler has stored it commit and go on.
+//!
+//! One thread owns the consumer. While the handler stores one batch the next is collected, so that the log and the store work
+//! at the same time; two batches are never stored at once. The handler stores its own positions with its data and says where
+//! each partition starts ([`BatchHandler::positions`]); the position committed to Kafka is for lag tools.
+//!
+//! Bounds: one batch being stored and one being collected, each within [`BatchOptions`]. While a batch is stored for longer
+//! than [`PATIENCE`] and the next one is full, the consumer is paused and polled, so that the group never expels us.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::{Arc, Mutex, PoisonError, mpsc as sync_mpsc},
+    time::{Duration, Instant},
+};
+
+use rdkafka::consumer::CommitMode;
+use tokio::{runtime::Handle, sync::oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    consumer::{CommitPoint, Member, Place, Report, commit},
+    error::LoopError,
+    ledger_loop::PATIENCE,
+    record::Record,
+    settings::KafkaSettings,
+};
+
+const POLL: Duration = Duration::from_millis(50);
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// How long the batch in hand may take to be stored after a stop.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+/// How a batch loop reads. A batch is handed over when any bound is reached.
+#[derive(Clone, Debug)]
+pub struct BatchOptions {
+    /// The group, without prefix; see [`crate::groups`].
+    pub group: &'static str,
+    /// The topic's short name.
+    pub topic: &'static str,
+    /// Most records a batch.
+    pub max_records: usize,
+    /// Most bytes a batch, as [`Record::weight`] counts them.
+    pub max_bytes: usize,
+    /// Longest wait for more records after the first.
+    pub max_wait: Duration,
+}
+
+/// Why a handler did not store a batch.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// What it needs does not answer. The same batch is handed over again after a pause.
+    #[error("the batch cannot be stored now")]
+    Transient(#[source] anyhow::Error),
+    /// The stored positions are not where this loop thought: the partitions start anew from [`BatchHandler::positions`].
+    #[error("the positions moved")]
+    Lost(#[source] anyhow::Error),
+    /// It cannot go on.
+    #[error("the batch can never be stored")]
+    Fatal(#[source] anyhow::Error),
+}
+
+/// Stores batches.
+pub trait BatchHandler: Send + 'static {
+    /// Where each partition starts, given the group's committed positions.
+    fn positions(
+        &mut self,
+        committed: Vec<(i32, i64)>,
+    ) -> impl Future<Output = Result<Vec<(i32, i64)>, HandlerError>> + Send;
+
+    /// Stores a batch. Records of one partition are in offset order; the batch is handed over again after
+    /// [`HandlerError::Transient`].
+    fn handle(&mut self, batch: Vec<Record>) -> impl Future<Output = Result<(), HandlerError>> + Send;
+}
+
+/// Reads until `stop`, then waits for the batch in hand, commits and leaves.
+///
+/// # Errors
+/// [`LoopError`]: end the process and start again from the stored positions.
+pub async fn run_batches<H: BatchHandler>(
+    settings: &KafkaSettings,
+    options: &BatchOptions,
+    handler: H,
+    stop: CancellationToken,
+) -> Result<(), LoopError> {
+    let thread = |error: String| LoopError::Thread(error);
+    let member = Member::new(settings, options.group).map_err(|error| thread(error.to_string()))?;
+    member.subscribe(&[settings.topic(options.topic)]).map_err(|error| thread(error.to_string()))?;
+    let (end, ended) = oneshot::channel();
+    let mut state = LoopState {
+        member,
+        topic: settings.topic(options.topic),
+        options: options.clone(),
+        handler: Arc::new(Mutex::new(Some(handler))),
+        runtime: Handle::current(),
+        stop,
+        collected: Collected::default(),
+        positioned: BTreeSet::new(),
+        next: BTreeMap::new(),
+        paused: false,
+    };
+    std::thread::Builder::new()
+        .name(options.group.to_owned())
+        .spawn(move || {
+            // The owner may be gone already; then nobody asks how it ended.
+            end.send(state.run()).ok();
+        })
+        .map_err(|error| thread(error.to_string()))?;
+    ended.await.unwrap_or_else(|_| Err(thread("it panicked".to_owned())))
+}
+
+#[derive(Default)]
+struct Collected {
+    records: Vec<Record>,
+    bytes: usize,
+    since: Option<Instant>,
+}
+
+impl Collected {
+    fn push(&mut self, record: Record) {
+        self.since.get_or_insert_with(Instant::now);
+        self.bytes += record.weight();
+        self.records.push(record);
+    }
+
+    fn is_full(&self, options: &BatchOptions) -> bool {
+        self.records.len() >= options.max_records || self.bytes >= options.max_bytes
+    }
+
+    fn left(&self, options: &BatchOptions) -> Duration {
+        self.since.map_or(POLL, |since| options.max_wait.saturating_sub(since.elapsed()))
+    }
+}
+
+/// What the handler was asked on the runtime, and gives back with itself.
+type Answer<H, T> = (H, Result<T, HandlerError>);
+
+struct LoopState<H> {
+    member: Member,
+    topic: String,
+    options: BatchOptions,
+    handler: Arc<Mutex<Option<H>>>,
+    runtime: Handle,
+    stop: CancellationToken,
+    collected: Collected,
+    /// Partitions whose start the handler has said.
+    positioned: BTreeSet<Place>,
+    /// The next offset to commit, a partition.
+    next: BTreeMap<Place, i64>,
+    paused: bool,
+}
+
+impl<H: BatchHandler> LoopState<H> {
+    fn run(&mut self) -> Result<(), LoopError> {
+        while !self.stop.is_cancelled() {
+            self.collect(POLL)?;
+            let ready = self.collected.is_full(&self.options) || self.collected.left(&self.options).is_zero();
+            if ready && !self.collected.records.is_empty() {
+                self.store()?;
+            }
+        }
+        // What was collected and not stored is read again by the next owner.
+        self.commit(CommitMode::Sync);
+        Ok(())
+    }
+
+    /// Takes records until the batch is full, its time is up, or none came within `wait`.
+    fn collect(&mut self, wait: Duration) -> Result<(), LoopError> {
+        while !self.collected.is_full(&self.options) {
+            let wait = wait.min(self.collected.left(&self.options));
+            let Some((place, record)) = self.member.poll(wait)? else { return self.on_reports() };
+            // A record that came with the report of its partition's assignment is read again from the handler's position.
+            self.keep(&place, record);
+            self.on_reports()?;
+        }
+        Ok(())
+    }
+
+    /// Hands the collected batch over until it is stored, lost or the loop must end; collects the next one meanwhile.
+    fn store(&mut self) -> Result<(), LoopError> {
+        let batch = std::mem::take(&mut self.collected).records;
+        let ends: Vec<(i32, i64)> =
+            batch.iter().map(|record| (record.partition, record.offset + 1)).collect();
+        let topic: Arc<str> = Arc::from(self.topic.as_str());
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            let copy = batch.clone();
+            match self.ask(|handler| Box::pin(handler.handle(copy)))? {
+                Ok(()) => break,
+                Err(HandlerError::Transient(error)) => {
+                    tracing::warn!(
+                        group = self.member.group,
+                        error = format!("{error:#}"),
+                        "a batch waits: what stores it does not answer"
+                    );
+                    self.rest(backoff)?;
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                    if self.stop.is_cancelled() {
+                        return Ok(());
+                    }
+                }
+                Err(HandlerError::Lost(error)) => {
+                    tracing::info!(
+                        group = self.member.group,
+                        error = format!("{error:#}"),
+                        "the positions moved; partitions start anew"
+                    );
+                    return self.position(self.positioned.iter().cloned().collect());
+                }
+                Err(HandlerError::Fatal(error)) => return Err(LoopError::Handler(error)),
+            }
+        }
+        for (partition, next) in ends {
+            let place = (Arc::clone(&topic), partition);
+            if self.positioned.contains(&place) {
+                self.next.insert(place, next);
+            }
+        }
+        self.commit(CommitMode::Async);
+        Ok(())
+    }
+
+    /// Asks the handler on the runtime and meanwhile collects; pauses when the next batch is full and the answer takes long.
+    fn ask<T, F>(&mut self, question: F) -> Result<Result<T, HandlerError>, LoopError>
+    where
+        T: Send + 'static,
+        F: for<'h> FnOnce(
+                &'h mut H,
+            )
+                -> std::pin::Pin<Box<dyn Future<Output = Result<T, HandlerError>> + Send + 'h>>
+            + Send
+            + 'static,
+    {
+        let slot = Arc::clone(&self.handler);
+        let take = || slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut handler) = take() else {
+            return Err(LoopError::Thread("the handler was lost in a panic".to_owned()));
+        };
+        let (to, answer) = sync_mpsc::sync_channel::<Answer<H, T>>(1);
+        self.runtime.spawn(async move {
+            let result = question(&mut handler).await;
+            // A loop that has ended does not ask again.
+            to.send((handler, result)).ok();
+        });
+        let started = Instant::now();
+        let (handler, result) = loop {
+            let room = !self.collected.is_full(&self.options);
+            let wait = if room && !self.paused { Duration::from_millis(1) } else { POLL };
+            match answer.recv_timeout(if room { Duration::ZERO } else { wait }) {
+                Ok(answer) => break answer,
+                Err(sync_mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(LoopError::Thread("the handler panicked".to_owned()));
+                }
+                Err(sync_mpsc::RecvTimeoutError::Timeout) => self.keep_polling(started.elapsed(), room)?,
+            }
+            if self.stop.is_cancelled() && started.elapsed() > STOP_WITHIN {
+                return Err(LoopError::Thread("the batch in hand was not stored in time".to_owned()));
+            }
+        };
+        *self.handler.lock().unwrap_or_else(PoisonError::into_inner) = Some(handler);
+        self.unpause();
+        Ok(result)
+    }
+
+    fn keep_polling(&mut self, waited: Duration, room: bool) -> Result<(), LoopError> {
+        if room && !self.paused {
+            // A short wait: the answer is looked for between two polls.
+            if let Some((place, record)) = self.member.poll(Duration::from_millis(1))? {
+                self.keep(&place, record);
+            }
+        } else if waited > PATIENCE {
+            self.paused = true;
+            self.member.pause_all();
+            if let Some((place, record)) = self.member.poll(Duration::ZERO)? {
+                self.keep(&place, record);
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, place: &Place, record: Record) {
+        if self.positioned.contains(place) {
+            self.collected.push(record);
+        }
+    }
+
+    fn unpause(&mut self) {
+        if std::mem::take(&mut self.paused) {
+            self.member.resume_all(|_, _| false);
+        }
+    }
+
+    /// Waits without taking records, serving callbacks.
+    fn rest(&mut self, wait: Duration) -> Result<(), LoopError> {
+        let until = Instant::now() + wait;
+        self.paused = true;
+        while Instant::now() < until && !self.stop.is_cancelled() {
+            self.member.pause_all();
+            if let Some((place, record)) = self.member.poll(Duration::from_millis(20))? {
+                self.keep(&place, record);
+            }
+        }
+        self.unpause();
+        Ok(())
+    }
+
+    fn on_reports(&mut self) -> Result<(), LoopError> {
+        for report in self.member.reports.take() {
+            match report {
+                Report::Assigned(places) => {
+                    self.position(places.into_iter().map(|(topic, p)| (Arc::from(topic), p)).collect())?;
+                }
+                Report::Revoked(places) => {
+                    for (topic, partition) in places {
+                        let place = (Arc::from(topic), partition);
+                        self.positioned.remove(&place);
+                        self.next.remove(&place);
+                        self.member.reports.clear_commit(&place);
+                        self.collected.records.retain(|record| record.partition != partition);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts partitions where the handler says; what was collected of them is read again.
+    fn position(&mut self, places: Vec<Place>) -> Result<(), LoopError> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        let partitions: BTreeSet<i32> = places.iter().map(|(_, partition)| *partition).collect();
+        self.collected.records.retain(|record| !partitions.contains(&record.partition));
+        for place in &places {
+            self.positioned.remove(place);
+        }
+        let named: Vec<_> = places.iter().map(|(topic, partition)| (topic.to_string(), *partition)).collect();
+        let committed = self.member.committed(&named)?;
+        let committed: Vec<_> =
+            committed.iter().map(|(_, partition, point)| (*partition, point.offset)).collect();
+        let mut backoff = BACKOFF_MIN;
+        let starts = loop {
+            let committed = committed.clone();
+            match self.ask(|handler| Box::pin(handler.positions(committed)))? {
+                Ok(starts) => break starts,
+                Err(HandlerError::Transient(error) | HandlerError::Lost(error)) => {
+                    tracing::warn!(
+                        group = self.member.group,
+                        error = format!("{error:#}"),
+                        "partitions wait: their positions are not to be had"
+                    );
+                    self.rest(backoff)?;
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                    if self.stop.is_cancelled() {
+                        return Ok(());
+                    }
+                }
+                Err(HandlerError::Fatal(error)) => return Err(LoopError::Handler(error)),
+            }
+        };
+        self.begin(&places, &starts)
+    }
+
+    fn begin(&mut self, places: &[Place], starts: &[(i32, i64)]) -> Result<(), LoopError> {
+        let ours: BTreeSet<(String, i32)> = self.member.assigned();
+        let starts: Vec<(String, i32, i64)> = places
+            .iter()
+            .filter(|(topic, partition)| ours.contains(&(topic.to_string(), *partition)))
+            .filter_map(|(topic, partition)| {
+                let (_, offset) = starts.iter().find(|(p, _)| p == partition)?;
+                Some((topic.to_string(), *partition, *offset))
+            })
+            .collect();
+        if !starts.is_empty() {
+            self.member.start_at(&starts, true)?;
+        }
+        for (topic, partition, _) in starts {
+            self.positioned.insert((Arc::from(topic), partition));
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, mode: CommitMode) {
+        let points: Vec<(Place, CommitPoint)> = self
+            .next
+            .iter()
+            .map(|(place, offset)| (place.clone(), CommitPoint { offset: *offset, metadata: String::new() }))
+            .collect();
+        for (place, point) in &points {
+            self.member.reports.set_commit(place, point.clone());
+        }
+        let list = points.iter().map(|((topic, partition), point)| (&**topic, *partition, point));
+        if let Err(error) = commit(&self.member.consumer, list, mode) {
+            tracing::debug!(group = self.member.group, %error, "positions were not committed; the next commit repeats them");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! What both loops share: a consumer on its own thread, and what its rebalance callback may do.
+//!
+//! The callback runs inside `poll`, on the loop's thread. It reports and returns, with one exception: positions of partitions
+//! that are being taken away are committed there, because afterwards the broker no longer accepts them from us. The loop keeps
+//! [`Reports::set_commit`] up to date before every poll, so that the callback never touches the loop's state.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientContext, Message, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
+    error::{KafkaError as ClientError, RDKafkaErrorCode},
+    topic_partition_list::Offset,
+};
+
+use crate::{
+    error::{KafkaError, LoopError},
+    record::Record,
+    settings::KafkaSettings,
+};
+
+/// A partition by its topic's full name.
+pub(crate) type Place = (Arc<str>, i32);
+
+/// A position with the metadata that goes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CommitPoint {
+    pub(crate) offset: i64,
+    pub(crate) metadata: String,
+}
+
+/// What a rebalance did.
+#[derive(Clone, Debug)]
+pub(crate) enum Report {
+    Assigned(Vec<(String, i32)>),
+    Revoked(Vec<(String, i32)>),
+}
+
+/// The meeting point of the loop and its callback; both run on one thread.
+#[derive(Clone, Default)]
+pub(crate) struct Reports(Arc<Mutex<Shared>>);
+
+#[derive(Default)]
+struct Shared {
+    reports: Vec<Report>,
+    commits: BTreeMap<(String, i32), CommitPoint>,
+}
+
+impl Reports {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn take(&self) -> Vec<Report> {
+        std::mem::take(&mut self.lock().reports)
+    }
+
+    /// What must be committed should this partition be taken away in the next poll.
+    pub(crate) fn set_commit(&self, place: &Place, point: CommitPoint) {
+        self.lock().commits.insert((place.0.to_string(), place.1), point);
+    }
+
+    pub(crate) fn clear_commit(&self, place: &Place) {
+        self.lock().commits.remove(&(place.0.to_string(), place.1));
+    }
+}
+
+pub(crate) struct LoopContext {
+    reports: Reports,
+}
+
+impl ClientContext for LoopContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(?level, facility, message, "kafka client");
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client error");
+    }
+}
+
+impl ConsumerContext for LoopContext {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(list) = rebalance {
+            let mut shared = self.reports.lock();
+            let places = names(list);
+            let points: Vec<_> = places
+                .iter()
+                .filter_map(|(topic, partition)| {
+                    let point = shared.commits.remove(&(topic.clone(), *partition))?;
+                    Some((topic.clone(), *partition, point))
+                })
+                .collect();
+            shared.reports.push(Report::Revoked(places));
+            drop(shared);
+            let points = points.iter().map(|(topic, partition, point)| (topic.as_str(), *partition, point));
+            if let Err(error) = commit(consumer, points, CommitMode::Sync) {
+                tracing::info!(%error, "positions of partitions taken away were not committed; their records are repeated");
+            }
+        }
+    }
+
+    fn post_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(list) = rebalance {
+            self.reports.lock().reports.push(Report::Assigned(names(list)));
+        }
+    }
+}
+
+fn names(list: &TopicPartitionList) -> Vec<(String, i32)> {
+    list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
+}
+
+/// Commits these positions.
+pub(crate) fn commit<'a, C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    points: impl IntoIterator<Item = (&'a str, i32, &'a CommitPoint)>,
+    mode: CommitMode,
+) -> Result<(), ClientError> {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition, point) in points {
+        let mut element = list.add_partition(topic, partition);
+        element.set_offset(Offset::Offset(point.offset))?;
+        element.set_metadata(&point.metadata);
+    }
+    if list.count() == 0 { Ok(()) } else { consumer.commit(&list, mode) }
+}
+
+/// One group member with what its loop needs to know about it. Lives on the loop's thread.
+pub(crate) struct Member {
+    pub(crate) consumer: BaseConsumer<LoopContext>,
+    pub(crate) reports: Reports,
+    pub(crate) group: String,
+    prefix: String,
+    names: BTreeMap<String, (Arc<str>, Arc<str>)>,
+    paused: bool,
+}
+
+/// Longest single wait for an answer of the broker inside a loop.
+const ASK: Duration = Duration::from_secs(5);
+/// Total time a loop asks for a position before it gives up and lets the process end.
+const ASK_TOTAL: Duration = Duration::from_secs(60);
+
+impl Member {
+    pub(crate) fn new(settings: &KafkaSettings, group: &str) -> Result<Self, KafkaError> {
+        let reports = Reports::default();
+        let context = LoopContext { reports: reports.clone() };
+        let consumer = settings
+            .consumer(group)
+            .create_with_context(context)
+            .map_err(|error| KafkaError::Setup(error.to_string()))?;
+        Ok(Self {
+            consumer,
+            reports,
+            group: settings.group(group),
+            prefix: settings.prefix.clone(),
+            names: BTreeMap::new(),
+            paused: false,
+        })
+    }
+
+    pub(crate) fn subscribe(&self, topics: &[String]) -> Result<(), KafkaError> {
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        self.consumer.subscribe(&topics).map_err(|error| KafkaError::Setup(error.to_string()))
+    }
+
+    /// The full and the short name of a topic, shared by all its records.
+    fn names_of(&mut self, topic: &str) -> (Arc<str>, Arc<str>) {
+        if let Some(names) = self.names.get(topic) {
+            return names.clone();
+        }
+        let short = topic.strip_prefix(self.prefix.as_str()).unwrap_or(topic);
+        let names: (Arc<str>, Arc<str>) = (Arc::from(topic), Arc::from(short));
+        self.names.insert(topic.to_owned(), names.clone());
+        names
+    }
+
+    /// The next record, or `None` when there is none within the wait or the client mends itself.
+    ///
+    /// # Errors
+    /// [`LoopError`] for errors from which the client does not recover.
+    pub(crate) fn poll(&mut self, wait: Duration) -> Result<Option<(Place, Record)>, LoopError> {
+        let (topic, mut record) = match self.consumer.poll(wait) {
+            None => return Ok(None),
+            Some(Ok(message)) => (message.topic().to_owned(), Record::from_message(&message)),
+            Some(Err(error)) => return self.judge(&error).map(|()| None),
+        };
+        let (full, short) = self.names_of(&topic);
+        record.topic = short;
+        Ok(Some(((full, record.partition), record)))
+    }
+
+    fn judge(&self, error: &ClientError) -> Result<(), LoopError> {
+        let reason = error.to_string();
+        let code = error.rdkafka_error_code();
+        let lost_position = code == Some(RDKafkaErrorCode::AutoOffsetReset);
+        let fatal = lost_position || code == Some(RDKafkaErrorCode::Fatal);
+        if fatal {
+            return Err(LoopError::Consumer { group: self.group.clone(), reason });
+        }
+        tracing::info!(group = self.group, reason, "the consumer reports an error and goes on");
+        Ok(())
+    }
+
+    /// Committed positions with their metadata; every partition must have one.
+    pub(crate) fn committed(
+        &self,
+        places: &[(String, i32)],
+    ) -> Result<Vec<(String, i32, CommitPoint)>, LoopError> {
+        let mut list = TopicPartitionList::new();
+        for (topic, partition) in places {
+            list.add_partition(topic, *partition);
+        }
+        let committed = self.ask_committed(&list)?;
+        let mut points = Vec::new();
+        for element in committed.elements() {
+            let (topic, partition) = (element.topic().to_owned(), element.partition());
+            let Offset::Offset(offset) = element.offset() else {
+                return Err(LoopError::NoPosition { group: self.group.clone(), topic, partition });
+            };
+            points.push((topic, partition, CommitPoint { offset, metadata: element.metadata().to_owned() }));
+        }
+        Ok(points)
+    }
+
+    fn ask_committed(&self, list: &TopicPartitionList) -> Result<TopicPartitionList, LoopError> {
+        let started = Instant::now();
+        loop {
+            match self.consumer.committed_offsets(list.clone(), ASK) {
+                Ok(committed) => return Ok(committed),
+                Err(error) if started.elapsed() > ASK_TOTAL => {
+                    return Err(LoopError::Consumer { group: self.group.clone(), reason: error.to_string() });
+                }
+                Err(error) => {
+                    tracing::info!(group = self.group, %error, "the group's positions are not to be had yet");
+                }
+            }
+        }
+    }
+
+    /// Starts these partitions at these offsets, also when they were started elsewhere before.
+    pub(crate) fn start_at(&self, places: &[(String, i32, i64)], again: bool) -> Result<(), LoopError> {
+        let mut list = TopicPartitionList::new();
+        let mut bare = TopicPartitionList::new();
+        for (topic, partition, offset) in places {
+            bare.add_partition(topic, *partition);
+            if list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).is_err() {
+                tracing::error!(topic, partition, offset, "an offset below zero was asked for");
+            }
+        }
+        let done = if again {
+            self.consumer.incremental_unassign(&bare).and_then(|()| self.consumer.incremental_assign(&list))
+        } else {
+            self.consumer.incremental_assign(&list)
+        };
+        done.map_err(|error| LoopError::Consumer { group: self.group.clone(), reason: error.to_string() })
+    }
+
+    /// What is assigned now, by full names.
+    pub(crate) fn assigned(&self) -> BTreeSet<(String, i32)> {
+        self.consumer.assignment().map(|list| names(&list).into_iter().collect()).unwrap_or_default()
+    }
+
+    /// Takes partitions out of a manual assignment.
+    pub(crate) fn drop_places(&self, places: &BTreeSet<(String, i32)>) {
+        let mut list = TopicPartitionList::new();
+        for (topic, partition) in places {
+            list.add_partition(topic, *partition);
+        }
+        if let Err(error) = self.consumer.incremental_unassign(&list) {
+            tracing::info!(group = self.group, %error, "partitions could not be unassigned");
+        }
+    }
+
+    /// Stops fetching everything that is assigned now; `poll` then only serves callbacks. Repeated calls include what was
+    /// assigned in between.
+    pub(crate) fn pause_all(&mut self) {
+        self.paused = true;
+        if let Ok(list) = self.consumer.assignment()
+            && let Err(error) = self.consumer.pause(&list)
+        {
+            tracing::debug!(group = self.group, %error, "partitions could not be paused");
+        }
+    }
+
+    /// Fetches again what [`Member::pause_all`] stopped, but for `except`.
+    pub(crate) fn resume_all(&mut self, except: impl Fn(&str, i32) -> bool) {
+        if !std::mem::take(&mut self.paused) {
+            return;
+        }
+        if let Ok(assigned) = self.consumer.assignment() {
+            let mut list = TopicPartitionList::new();
+            for (topic, partition) in names(&assigned) {
+                if !except(&topic, partition) {
+                    list.add_partition(&topic, partition);
+                }
+            }
+            if let Err(error) = self.consumer.resume(&list) {
+                tracing::debug!(group = self.group, %error, "partitions could not be resumed");
+            }
+        }
+    }
+
+    /// Pauses or resumes one partition.
+    pub(crate) fn set_paused(&self, place: &Place, paused: bool) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&place.0, place.1);
+        let done = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        if let Err(error) = done {
+            tracing::debug!(group = self.group, %error, "a partition could not be paused or resumed");
+        }
+    }
+}

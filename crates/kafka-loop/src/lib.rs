@@ -1,0 +1,31 @@
+//! Reading and writing the log. The only crate that uses rdkafka.
+//!
+//! Two kinds of loop, and no others:
+//!
+//! * [`batches`]: in order. Collect, hand over, wait, commit. For work whose unit is the batch (projector).
+//! * [`ledger_loop`]: out of order, with a budget. Every record is settled by itself; the committed position never passes an
+//!   unfinished one. For work that finishes in any order (dispatcher).
+//!
+//! Each loop owns one consumer on one thread, because a consumer's calls block and its rebalance callbacks run inside `poll`.
+//! [`consumer`] is what both share.
+
+#![warn(missing_docs)]
+
+pub mod admin;
+pub mod batches;
+pub mod consumer;
+pub mod done_set;
+pub mod error;
+pub mod groups;
+pub mod ledger;
+pub mod ledger_loop;
+pub mod producer;
+pub mod record;
+pub mod settings;
+
+pub use batches::{BatchHandler, BatchOptions, HandlerError, run_batches};
+pub use error::{AppendError, KafkaError, LoopError};
+pub use ledger_loop::{Budget, LedgerLoop, LedgerOptions, Settle, Source, Work, open_ledger};
+pub use producer::{Ack, Outgoing, Position, Producer};
+pub use record::Record;
+pub use settings::KafkaSettings;

@@ -1,0 +1,165 @@
+//! Register: parties by number, and the main unit of a sub-unit (contract §3.7).
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Shared,
+    data::Party,
+    mode::{Mode, Switch},
+};
+
+const PERSON_URN: &str = "urn:altinn:person:identifier-no:";
+const ORGANISATION_URN: &str = "urn:altinn:organization:identifier-no:";
+const PARTY_URN: &str = "urn:altinn:party:uuid:";
+
+pub(crate) struct Register {
+    parties: Arc<Vec<Party>>,
+    switch: Switch,
+}
+
+/// Register of a running stand-in.
+#[derive(Clone, Copy)]
+pub struct RegisterHandle<'a>(pub(crate) &'a Register);
+
+impl RegisterHandle<'_> {
+    /// How it answers from now on.
+    pub fn set(&self, mode: Mode) {
+        self.0.switch.set(mode);
+    }
+
+    /// How often it was asked.
+    pub fn requests(&self) -> u64 {
+        self.0.switch.count()
+    }
+
+    /// Everybody it knows.
+    pub fn parties(&self) -> Vec<Party> {
+        self.0.parties.to_vec()
+    }
+}
+
+impl Register {
+    pub(crate) fn new(parties: Arc<Vec<Party>>) -> Self {
+        Self { parties, switch: Switch::default() }
+    }
+
+    pub(crate) fn number_of_org(&self, org: &str) -> Option<String> {
+        self.find(|party| party.org.as_deref() == Some(org))?.org_number.clone()
+    }
+
+    pub(crate) fn party_of_user(&self, user_id: i64) -> Option<Party> {
+        self.find(|party| party.user_id == Some(user_id)).cloned()
+    }
+
+    pub(crate) fn user_of_person(&self, number: &str) -> Option<i64> {
+        self.find(|party| party.person_number.as_deref() == Some(number))?.user_id
+    }
+
+    /// Whether this name signs platform access tokens.
+    pub(crate) fn signs(&self, issuer: &str) -> bool {
+        issuer == "platform" || self.find(|party| party.org.as_deref() == Some(issuer)).is_some()
+    }
+
+    fn find(&self, matches: impl Fn(&Party) -> bool) -> Option<&Party> {
+        self.parties.iter().find(|party| matches(party))
+    }
+}
+
+/// The party that a URN names, among these.
+pub(crate) fn party_of_urn<'a>(parties: &'a [Party], urn: &str) -> Option<&'a Party> {
+    parties.iter().find(|party| {
+        urn.strip_prefix(PERSON_URN).is_some_and(|number| party.person_number.as_deref() == Some(number))
+            || urn
+                .strip_prefix(ORGANISATION_URN)
+                .is_some_and(|number| party.org_number.as_deref() == Some(number))
+            || urn.strip_prefix(PARTY_URN) == Some(party.party_uuid.as_str())
+    })
+}
+
+/// `{Ssn}` or `{OrgNo}` → the party, or 404.
+pub(crate) async fn lookup(State(state): State<Shared>, Json(body): Json<Value>) -> Response {
+    let register = &state.register;
+    if let Err(status) = register.switch.pass().await {
+        return status.into_response();
+    }
+    let (person, organisation) = (member(&body, "Ssn"), member(&body, "OrgNo"));
+    if person.is_some() == organisation.is_some() {
+        return (StatusCode::BAD_REQUEST, "exactly one of Ssn and OrgNo is needed").into_response();
+    }
+    let found = register.find(|party| {
+        (person.is_some() && party.person_number.as_deref() == person)
+            || (organisation.is_some() && party.org_number.as_deref() == organisation)
+    });
+    match found {
+        Some(party) => Json(json!({
+            "partyId": party.party_id,
+            "partyUuid": party.party_uuid,
+            "partyTypeName": if party.person_number.is_some() { 1 } else { 2 },
+            "orgNumber": party.org_number,
+            "ssn": party.person_number,
+            "name": party.name,
+        }))
+        .into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// `{Data: [urn…]}` → those of them that are known.
+pub(crate) async fn query(State(state): State<Shared>, Json(body): Json<Value>) -> Response {
+    if let Err(status) = state.register.switch.pass().await {
+        return status.into_response();
+    }
+    let urns = any_case(&body, "Data").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if urns.len() > 100 {
+        return (StatusCode::BAD_REQUEST, "at most 100 URNs").into_response();
+    }
+    let found =
+        urns.iter().filter_map(Value::as_str).filter_map(|urn| party_of_urn(&state.register.parties, urn));
+    let data: Vec<_> = found.map(identifiers).collect();
+    Json(json!({ "data": data })).into_response()
+}
+
+/// `{data: urn}` → the main unit of that organisation, if it has one.
+pub(crate) async fn main_units(State(state): State<Shared>, Json(body): Json<Value>) -> Response {
+    let register = &state.register;
+    if let Err(status) = register.switch.pass().await {
+        return status.into_response();
+    }
+    let unit = member(&body, "data").and_then(|urn| party_of_urn(&register.parties, urn));
+    let main = unit.and_then(|unit| unit.main_unit.as_deref());
+    let main = main.and_then(|number| register.find(|party| party.org_number.as_deref() == Some(number)));
+    let data: Vec<_> = main
+        .map(|party| {
+            let urn = party.org_number.as_ref().map(|number| format!("{ORGANISATION_URN}{number}"));
+            json!({"organizationIdentifier": party.org_number, "externalUrn": urn, "partyId": party.party_id})
+        })
+        .into_iter()
+        .collect();
+    Json(json!({ "data": data })).into_response()
+}
+
+fn identifiers(party: &Party) -> Value {
+    json!({
+        "partyType": if party.person_number.is_some() { "person" } else { "organization" },
+        "partyUuid": party.party_uuid,
+        "partyId": party.party_id,
+        "personIdentifier": party.person_number,
+        "organizationIdentifier": party.org_number,
+    })
+}
+
+fn member<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
+    any_case(body, name)?.as_str().filter(|text| !text.is_empty())
+}
+
+fn any_case<'a>(body: &'a Value, name: &str) -> Option<&'a Value> {
+    body.as_object()?.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}

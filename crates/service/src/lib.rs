@@ -1,0 +1,17 @@
+//! What every process of the platform needs and nothing that belongs to one of them.
+//!
+//! * [`env`] reads settings and reports every mistake at once.
+//! * [`lifecycle`] starts named parts, stops them in order, says which one died.
+//! * [`admin`] answers `/livez`, `/readyz` and `/metrics` on a port of its own.
+//! * [`telemetry`] decides how log lines look.
+//! * [`problem`] is the one shape in which a client reads a refusal.
+
+#![warn(missing_docs)]
+
+pub mod admin;
+pub mod env;
+pub mod lifecycle;
+pub mod problem;
+pub mod telemetry;
+
+pub use prometheus;

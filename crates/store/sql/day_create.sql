@@ -1,0 +1,1 @@
+select create_day_partition($1, $2)

@@ -1,0 +1,1 @@
+select drop_day_partitions($1, $2)

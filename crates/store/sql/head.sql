@@ -1,0 +1,1 @@
+select last, registered, timeline, partition_size, partition_opened from feed_head

@@ -1,0 +1,1 @@
+select identity, event from events where sequence >= $2 and identity = any($1)

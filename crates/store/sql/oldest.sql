@@ -1,0 +1,1 @@
+select sequence from events order by sequence limit 1

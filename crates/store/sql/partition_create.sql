@@ -1,0 +1,1 @@
+select create_events_partition($1)

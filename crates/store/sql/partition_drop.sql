@@ -1,0 +1,1 @@
+select drop_events_partition($1)

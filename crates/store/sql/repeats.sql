@@ -1,0 +1,1 @@
+select identity, kafka_partition, kafka_offset from events where identity = any($1)

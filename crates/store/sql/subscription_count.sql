@@ -1,0 +1,1 @@
+select count(*) from subscription where consumer = $1 and deleted is null

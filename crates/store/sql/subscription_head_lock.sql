@@ -1,0 +1,1 @@
+select last from subscription_head for update

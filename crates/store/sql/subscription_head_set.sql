@@ -1,0 +1,1 @@
+update subscription_head set last = $1

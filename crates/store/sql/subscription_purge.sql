@@ -1,0 +1,1 @@
+delete from subscription where deleted < now() - interval '7 days'

@@ -1,0 +1,275 @@
+//! Reading events: pages by key, the head, look-ups. A page never starts anew and never counts rows.
+
+use event::{Event, EventIdentity, Micros, Sequence, id_hash};
+use sqlx::{Row, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::{error::StoreError, pool::Store};
+
+/// How far the feed has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedHead {
+    /// The newest sequence number. Everything up to it is visible.
+    pub last: Sequence,
+    /// When it was registered.
+    pub registered: Micros,
+    /// The database's timeline.
+    pub timeline: i64,
+    /// Sequence numbers a partition holds.
+    pub partition_size: i64,
+    /// When the head's partition was opened.
+    pub partition_opened: Micros,
+}
+
+impl FeedHead {
+    /// The partition that holds a sequence number.
+    pub const fn partition_of(&self, sequence: i64) -> i64 {
+        sequence / self.partition_size
+    }
+}
+
+/// What a feed selects. A resource or a subject must be given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FeedFilter {
+    /// Exactly this resource.
+    pub resource: Option<String>,
+    /// Exactly this canonical subject.
+    pub subject: Option<String>,
+    /// Exactly this alternative subject.
+    pub alternative_subject: Option<String>,
+    /// Any of these `LIKE` patterns; empty for all types.
+    pub types: Vec<String>,
+    /// Any of these `ILIKE` patterns; empty for all types.
+    pub types_any_case: Vec<String>,
+    /// Any of these `ILIKE` patterns; empty for all sources.
+    pub sources_any_case: Vec<String>,
+    /// The event's time, else the registration, is not before this.
+    pub from: Option<Micros>,
+    /// The event's time, else the registration, is not after this.
+    pub to: Option<Micros>,
+    /// The registration is not before this.
+    pub registered_from: Option<Micros>,
+    /// Exactly this instance.
+    pub instance: Option<String>,
+}
+
+/// A row of the feed.
+#[derive(Clone, Debug)]
+pub struct StoredEvent {
+    /// Its place in the one order.
+    pub sequence: Sequence,
+    /// When it was stored.
+    pub registered: Micros,
+    /// The event as it was published.
+    pub json: String,
+}
+
+/// What to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch {
+    /// The head as it was read before: nothing beyond it counts as read when the page ends early.
+    pub head: Sequence,
+    /// Read after this.
+    pub after: Sequence,
+    /// Most rows to return.
+    pub limit: i64,
+    /// Most rows of the leading column to look at.
+    pub scan: i64,
+}
+
+/// What a stretch holds.
+#[derive(Clone, Debug)]
+pub struct FeedPage {
+    /// The rows that the filter selects, ascending.
+    pub rows: Vec<StoredEvent>,
+    /// How far was read: a reader goes on after it.
+    pub scanned_to: Sequence,
+    /// Whether there may be more rows after it now.
+    pub more: bool,
+}
+
+fn stored(row: &PgRow) -> Result<StoredEvent, StoreError> {
+    Ok(StoredEvent {
+        sequence: Sequence(row.try_get(0)?),
+        registered: Micros::from_time(row.try_get(1)?),
+        json: row.try_get(2)?,
+    })
+}
+
+fn some(list: &[String]) -> Option<&[String]> {
+    if list.is_empty() { None } else { Some(list) }
+}
+
+impl FeedFilter {
+    /// The column that a page is read by: the subject is the rarer one.
+    fn by_subject(&self) -> bool {
+        self.subject.is_some()
+    }
+
+    /// Whether rows of the leading column may be left out.
+    fn is_residual(&self) -> bool {
+        let plain = Self {
+            resource: self.resource.clone().filter(|_| !self.by_subject()),
+            subject: self.subject.clone(),
+            ..Self::default()
+        };
+        *self != plain
+    }
+}
+
+impl Store {
+    /// The head.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn feed_head(&self) -> Result<FeedHead, StoreError> {
+        let row = sqlx::query(include_str!("../sql/head.sql")).fetch_one(&self.pool).await?;
+        Ok(FeedHead {
+            last: Sequence(row.try_get(0)?),
+            registered: Micros::from_time(row.try_get(1)?),
+            timeline: row.try_get(2)?,
+            partition_size: row.try_get(3)?,
+            partition_opened: Micros::from_time(row.try_get(4)?),
+        })
+    }
+
+    /// The oldest sequence number that is kept; none when there are no events.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn oldest(&self) -> Result<Option<Sequence>, StoreError> {
+        let oldest: Option<i64> =
+            sqlx::query_scalar(include_str!("../sql/oldest.sql")).fetch_optional(&self.pool).await?;
+        Ok(oldest.map(Sequence))
+    }
+
+    /// The rows of a stretch that a filter selects.
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`] when the filter names neither resource nor subject, [`StoreError::Unavailable`].
+    pub async fn page(
+        &self,
+        filter: &FeedFilter,
+        Stretch { head, after, limit, scan }: Stretch,
+    ) -> Result<FeedPage, StoreError> {
+        let rows = self.matching(filter, after, limit, scan).await?;
+        if i64::try_from(rows.len()) == Ok(limit)
+            && let Some(last) = rows.last()
+        {
+            return Ok(FeedPage { scanned_to: last.sequence, rows, more: true });
+        }
+        let end = if filter.is_residual() { self.scan_end(filter, after, scan).await? } else { None };
+        if let Some(end) = end {
+            return Ok(FeedPage { rows, scanned_to: end, more: true });
+        }
+        let newest = rows.last().map_or(after, |row| row.sequence);
+        Ok(FeedPage { rows, scanned_to: newest.max(head).max(after), more: false })
+    }
+
+    async fn matching(
+        &self,
+        filter: &FeedFilter,
+        after: Sequence,
+        limit: i64,
+        scan: i64,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let leading = filter.subject.as_ref().or(filter.resource.as_ref());
+        let Some(leading) = leading else {
+            return Err(StoreError::Settings("a feed needs a resource or a subject".to_owned()));
+        };
+        let (statement, resource) = if filter.by_subject() {
+            (include_str!("../sql/page_by_subject.sql"), filter.resource.as_deref())
+        } else {
+            (include_str!("../sql/page_by_resource.sql"), None)
+        };
+        let rows = sqlx::query(statement)
+            .bind(leading)
+            .bind(after.0)
+            .bind(resource)
+            .bind(None::<&str>)
+            .bind(filter.alternative_subject.as_deref())
+            .bind(some(&filter.types))
+            .bind(some(&filter.types_any_case))
+            .bind(some(&filter.sources_any_case))
+            .bind(filter.from.map(Micros::to_time))
+            .bind(filter.to.map(Micros::to_time))
+            .bind(filter.registered_from.map(Micros::to_time))
+            .bind(filter.instance.as_deref())
+            .bind(if filter.is_residual() { scan } else { limit })
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(stored).collect()
+    }
+
+    /// Where a scan of `scan` rows ends; none when there are fewer.
+    async fn scan_end(&self, filter: &FeedFilter, after: Sequence, scan: i64) -> Result<Option<Sequence>, StoreError> {
+        let (statement, leading) = if filter.by_subject() {
+            (include_str!("../sql/scan_end_by_subject.sql"), &filter.subject)
+        } else {
+            (include_str!("../sql/scan_end_by_resource.sql"), &filter.resource)
+        };
+        let end: Option<i64> = sqlx::query_scalar(statement)
+            .bind(leading)
+            .bind(after.0)
+            .bind(scan - 1)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(end.map(Sequence))
+    }
+
+    /// All rows after `after` up to `to`, at most `limit`, for those who match them in memory.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn rows_between(
+        &self,
+        after: Sequence,
+        to: Sequence,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let rows = sqlx::query(include_str!("../sql/rows_between.sql"))
+            .bind(after.0)
+            .bind(to.0)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(stored).collect()
+    }
+
+    /// The newest event with that id, whatever its source and resource.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn sequence_of_id(&self, id: &str) -> Result<Option<Sequence>, StoreError> {
+        let rows =
+            sqlx::query(include_str!("../sql/sequence_of_id.sql")).bind(id_hash(id)).fetch_all(&self.pool).await?;
+        for row in rows {
+            let json: String = row.try_get(1)?;
+            // Two ids may share a hash.
+            if Event::parse(json.as_bytes()).is_ok_and(|event| event.id() == id) {
+                return Ok(Some(Sequence(row.try_get(0)?)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Which of these records are repeats: stored already from another place in the log.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn repeats(&self, records: &[(EventIdentity, i32, i64)]) -> Result<Vec<bool>, StoreError> {
+        let identities: Vec<Uuid> = records.iter().map(|(identity, _, _)| Uuid::from_u128(identity.0)).collect();
+        let rows = sqlx::query(include_str!("../sql/repeats.sql")).bind(identities).fetch_all(&self.pool).await?;
+        let mut stored = std::collections::HashMap::new();
+        for row in rows {
+            stored.insert(row.try_get::<Uuid, _>(0)?.as_u128(), (row.try_get::<i32, _>(1)?, row.try_get::<i64, _>(2)?));
+        }
+        Ok(records
+            .iter()
+            .map(|(identity, partition, offset)| {
+                stored.get(&identity.0).is_some_and(|place| *place != (*partition, *offset))
+            })
+            .collect())
+    }
+}

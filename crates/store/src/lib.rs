@@ -1,0 +1,30 @@
+//! All SQL. The only crate that uses sqlx.
+//!
+//! A statement is a file in `sql/`; `tests/statements.rs` prepares every one of them against the migrated schema. What must
+//! share a transaction is one function here.
+//!
+//! * [`pool`]: connect, migrate, is it there.
+//! * [`write`]: a batch of events with its positions, in one transaction.
+//! * [`feed`]: pages, head, look-ups.
+//! * [`partitions`]: created ahead, dropped when expired.
+//! * [`identities`]: which identities closed partitions may hold.
+//! * [`subscriptions`]: create, list, delete, follow changes.
+//! * [`deliveries`]: attempts and dead letters.
+
+#![warn(missing_docs)]
+
+pub mod deliveries;
+pub mod error;
+pub mod feed;
+pub mod identities;
+pub mod partitions;
+pub mod pool;
+pub mod subscriptions;
+pub mod write;
+
+pub use deliveries::{AttemptRow, DeadLetter, DeadRow};
+pub use error::StoreError;
+pub use feed::{FeedFilter, FeedHead, FeedPage, StoredEvent, Stretch};
+pub use pool::{Store, StoreSettings};
+pub use subscriptions::NewSubscription;
+pub use write::{Advance, BatchOutcome, NewEvent};

@@ -1,0 +1,146 @@
+//! Connections, migrations, and whether the database is there.
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use service::env::Env;
+use sqlx::{
+    PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{error::StoreError, identities::ClosedIdentities};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../schemas/postgres");
+
+/// How to reach the database.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// `postgres://user:password@host:port/database`.
+    pub url: String,
+    /// The schema that holds our tables.
+    pub schema: String,
+    /// Most connections of this process.
+    pub max_connections: u32,
+    /// Longest wait for a free connection.
+    pub acquire_timeout: Duration,
+    /// Sequence numbers an events partition holds; only read when the schema is made.
+    pub partition_size: i64,
+}
+
+impl StoreSettings {
+    /// `DATABASE_URL`, `DATABASE_SCHEMA`, `DATABASE_MAX_CONNECTIONS`, `DATABASE_ACQUIRE_TIMEOUT_MS`, `EVENTS_PARTITION_SIZE`.
+    pub fn from_env(env: &Env) -> Self {
+        const LOCAL: &str = "postgres://postgres@127.0.0.1:5432/postgres";
+        let url = env.secret("DATABASE_URL").unwrap_or_else(|| LOCAL.to_owned());
+        if PgConnectOptions::from_str(&url).is_err() {
+            env.mistake("DATABASE_URL", "is not a Postgres URL; example: postgres://user:password@host:5432/database");
+        }
+        let schema = env.text("DATABASE_SCHEMA", "altinn_events");
+        if !is_plain_name(&schema) {
+            env.mistake("DATABASE_SCHEMA", "is not a name of lower-case letters, digits and _; example: altinn_events");
+        }
+        let settings = Self {
+            url,
+            schema,
+            max_connections: env.parsed("DATABASE_MAX_CONNECTIONS", "a whole number from 2", "16"),
+            acquire_timeout: env.duration_ms("DATABASE_ACQUIRE_TIMEOUT_MS", 3_000),
+            partition_size: env.parsed("EVENTS_PARTITION_SIZE", "a whole number from 1", "10000000"),
+        };
+        if settings.max_connections < 2 {
+            env.mistake("DATABASE_MAX_CONNECTIONS", "must be at least 2; example: 16");
+        }
+        if settings.partition_size < 1 {
+            env.mistake("EVENTS_PARTITION_SIZE", "must be at least 1; example: 10000000");
+        }
+        settings
+    }
+}
+
+fn is_plain_name(name: &str) -> bool {
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    first
+        && name.len() <= 63
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+/// The database. Clones share one pool.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) pool: PgPool,
+    pub(crate) closed: Arc<ClosedIdentities>,
+    schema: String,
+    partition_size: i64,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// A pool that connects when it is first used.
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`] when the URL or the schema's name cannot be used.
+    pub fn connect(settings: &StoreSettings) -> Result<Self, StoreError> {
+        if !is_plain_name(&settings.schema) {
+            return Err(StoreError::Settings(format!("`{}` cannot be a schema", settings.schema)));
+        }
+        let options = PgConnectOptions::from_str(&settings.url)
+            .map_err(|_| StoreError::Settings("DATABASE_URL is not a Postgres URL".to_owned()))?
+            .application_name("altinn-events")
+            .options([
+                ("search_path", settings.schema.as_str()),
+                ("statement_timeout", "30s"),
+                ("lock_timeout", "10s"),
+                ("idle_in_transaction_session_timeout", "30s"),
+                ("jit", "off"),
+            ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.max_connections)
+            .acquire_timeout(settings.acquire_timeout)
+            .connect_lazy_with(options);
+        let closed = Arc::new(ClosedIdentities::default());
+        Ok(Self { pool, closed, schema: settings.schema.clone(), partition_size: settings.partition_size })
+    }
+
+    /// Brings the schema up to date, under a lock; safe to repeat and to run from many processes.
+    ///
+    /// # Errors
+    /// [`StoreError::Migrate`] or [`StoreError::Unavailable`].
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        // Not a statement of ours to prepare: the schema has to be there first. Its name was checked.
+        let create = sqlx::AssertSqlSafe(format!("create schema if not exists {}", self.schema));
+        if let Err(error) = sqlx::query(create).execute(&self.pool).await {
+            // Two processes at once: the other one made it.
+            let made = error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "23505");
+            if !made {
+                return Err(error.into());
+            }
+        }
+        MIGRATIONS.run(&self.pool).await.map_err(|error| {
+            if let sqlx::migrate::MigrateError::Execute(error) = error { error.into() } else { StoreError::Migrate(error) }
+        })?;
+        sqlx::query(include_str!("../sql/head_create.sql")).bind(self.partition_size).execute(&self.pool).await?;
+        self.ensure_partitions().await
+    }
+
+    /// Whether the database answers a query within `wait`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn answers(&self, wait: Duration) -> Result<(), StoreError> {
+        let one = sqlx::query(include_str!("../sql/one.sql")).execute(&self.pool);
+        match tokio::time::timeout(wait, one).await {
+            Ok(answer) => answer.map(|_| ()).map_err(StoreError::from),
+            Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
+        }
+    }
+
+    /// The pool itself, for benchmarks that compare with bare SQL and for tests that look at tables.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}

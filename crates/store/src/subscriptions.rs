@@ -1,0 +1,222 @@
+//! Subscriptions. Every change takes a new position from a one-row head, so that the order of positions is the order of
+//! commits, and a reader who follows positions misses no change.
+
+use std::time::Duration;
+
+use event::{EventIdentity, Micros, Subscription, SubscriptionId};
+use sqlx::{Postgres, Row, Transaction, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::{error::StoreError, pool::Store};
+
+/// What a consumer asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSubscription {
+    /// The webhook address, byte for byte.
+    pub endpoint: String,
+    /// Base of the sources.
+    pub source_filter: Option<String>,
+    /// The resource; stored in lower case.
+    pub resource_filter: Option<String>,
+    /// The canonical subject.
+    pub subject_filter: Option<String>,
+    /// The type.
+    pub type_filter: Option<String>,
+    /// Whether events about sub-units count.
+    pub include_subunits: bool,
+    /// Who receives.
+    pub consumer: String,
+    /// Who creates it.
+    pub created_by: String,
+}
+
+impl NewSubscription {
+    /// What makes two subscriptions the same (contract §6.2).
+    fn fingerprint(&self) -> Uuid {
+        let filters = [&self.source_filter, &self.resource_filter, &self.subject_filter, &self.type_filter];
+        let filters: Vec<String> =
+            filters.iter().map(|filter| filter.as_ref().map_or_else(String::new, |text| format!("={text}"))).collect();
+        let filters = format!("{}\u{0}{}", filters.join("\u{0}"), self.include_subunits);
+        Uuid::from_u128(EventIdentity::of(&self.consumer, &self.endpoint, &filters).0)
+    }
+}
+
+fn subscription(row: &PgRow) -> Result<Subscription, StoreError> {
+    Ok(Subscription {
+        id: SubscriptionId(row.try_get(0)?),
+        position: row.try_get(1)?,
+        endpoint: row.try_get(2)?,
+        source_filter: row.try_get(3)?,
+        resource_filter: row.try_get(4)?,
+        subject_filter: row.try_get(5)?,
+        type_filter: row.try_get(6)?,
+        include_subunits: row.try_get(7)?,
+        consumer: row.try_get(8)?,
+        created_by: row.try_get(9)?,
+        created: Micros::from_time(row.try_get(10)?),
+        validated: row.try_get(11)?,
+        paused: row.try_get(12)?,
+        deleted: row.try_get(13)?,
+    })
+}
+
+fn subscriptions(rows: &[PgRow]) -> Result<Vec<Subscription>, StoreError> {
+    rows.iter().map(subscription).collect()
+}
+
+async fn next_position(tx: &mut Transaction<'_, Postgres>) -> Result<i64, StoreError> {
+    let last: i64 =
+        sqlx::query_scalar(include_str!("../sql/subscription_head_lock.sql")).fetch_one(&mut **tx).await?;
+    sqlx::query(include_str!("../sql/subscription_head_set.sql")).bind(last + 1).execute(&mut **tx).await?;
+    Ok(last + 1)
+}
+
+impl Store {
+    /// Creates a subscription, or finds the one that is the same; true when it is new.
+    ///
+    /// # Errors
+    /// [`StoreError::Data`], [`StoreError::Unavailable`].
+    pub async fn create_subscription(&self, new: &NewSubscription) -> Result<(Subscription, bool), StoreError> {
+        let lowered = new.resource_filter.as_ref().map(|filter| filter.to_lowercase());
+        let new = NewSubscription { resource_filter: lowered, ..new.clone() };
+        let fingerprint = new.fingerprint();
+        let mut tx = self.pool.begin().await?;
+        // The lock comes first: two equal requests at once must not both find nothing.
+        let position = next_position(&mut tx).await?;
+        let found = sqlx::query(include_str!("../sql/subscription_by_fingerprint.sql"))
+            .bind(fingerprint)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if let Some(row) = found {
+            tx.rollback().await?;
+            return Ok((subscription(&row)?, false));
+        }
+        let row = sqlx::query(include_str!("../sql/subscription_insert.sql"))
+            .bind(position)
+            .bind(fingerprint)
+            .bind(&new.endpoint)
+            .bind(&new.source_filter)
+            .bind(&new.resource_filter)
+            .bind(&new.subject_filter)
+            .bind(&new.type_filter)
+            .bind(new.include_subunits)
+            .bind(&new.consumer)
+            .bind(&new.created_by)
+            .fetch_one(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok((subscription(&row)?, true))
+    }
+
+    /// A subscription that is not deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
+        let row =
+            sqlx::query(include_str!("../sql/subscription_get.sql")).bind(id.0).fetch_optional(&self.pool).await?;
+        row.as_ref().map(subscription).transpose()
+    }
+
+    /// A consumer's subscriptions by id, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn subscriptions_of(&self, consumer: &str, limit: i64) -> Result<Vec<Subscription>, StoreError> {
+        let rows = sqlx::query(include_str!("../sql/subscription_list.sql"))
+            .bind(consumer)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+        subscriptions(&rows)
+    }
+
+    /// How many subscriptions a consumer has.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn count_subscriptions(&self, consumer: &str) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar(include_str!("../sql/subscription_count.sql"))
+            .bind(consumer)
+            .fetch_one(&self.pool)
+            .await?)
+    }
+
+    /// Deletes a subscription: a tombstone stays for readers of changes. False when there was none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn delete_subscription(&self, id: SubscriptionId) -> Result<bool, StoreError> {
+        self.change(id, include_str!("../sql/subscription_delete.sql")).await
+    }
+
+    /// Marks a subscription as validated. False when it is gone or was validated before.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn set_validated(&self, id: SubscriptionId) -> Result<bool, StoreError> {
+        self.change(id, include_str!("../sql/subscription_validate.sql")).await
+    }
+
+    async fn change(&self, id: SubscriptionId, statement: &'static str) -> Result<bool, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let position = next_position(&mut tx).await?;
+        let changed = sqlx::query(statement).bind(id.0).bind(position).execute(&mut *tx).await?.rows_affected();
+        if changed == 0 {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Changes after a position, tombstones included, in the order of positions.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn subscription_changes(&self, after: i64, limit: i64) -> Result<Vec<Subscription>, StoreError> {
+        let rows = sqlx::query(include_str!("../sql/subscription_changes.sql"))
+            .bind(after)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+        subscriptions(&rows)
+    }
+
+    /// The position of the newest change. Read it before [`Store::subscription_changes`]: a view that has applied them all is
+    /// at least there.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn subscription_head(&self) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar(include_str!("../sql/subscription_head.sql")).fetch_one(&self.pool).await?)
+    }
+
+    /// Takes up to `limit` subscriptions that wait for their validation for longer than `older_than` and were tried fewer than
+    /// `most` times; each counts as tried now.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn take_unvalidated(
+        &self,
+        older_than: Duration,
+        most: i32,
+        limit: i64,
+    ) -> Result<Vec<Subscription>, StoreError> {
+        let rows = sqlx::query(include_str!("../sql/subscription_unvalidated.sql"))
+            .bind(i64::try_from(older_than.as_millis()).unwrap_or(i64::MAX))
+            .bind(most)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+        subscriptions(&rows)
+    }
+
+    /// Removes tombstones older than seven days.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn purge_tombstones(&self) -> Result<u64, StoreError> {
+        Ok(sqlx::query(include_str!("../sql/subscription_purge.sql")).execute(&self.pool).await?.rows_affected())
+    }
+}

@@ -1,0 +1,192 @@
+//! Batches and pages against a real Postgres.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{batch, event, event_of, store};
+use event::{EventIdentity, Micros, Sequence};
+use sqlx::Row;
+use store::{FeedFilter, StoreError, Stretch};
+
+fn stretch(head: Sequence, after: Sequence, limit: i64, scan: i64) -> Stretch {
+    Stretch { head, after, limit, scan }
+}
+
+fn by_resource() -> FeedFilter {
+    FeedFilter { resource: Some("urn:altinn:resource:r1".into()), ..FeedFilter::default() }
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_start_where_the_last_one_ended_writes_nothing() {
+    let store = store("stale", 1_000).await;
+    let (events, step) = batch(0, 0, vec![event("1", "/party/1", "a")]);
+    store.write_batch("events", &events, &[step]).await.unwrap();
+    let (events, _) = batch(0, 0, vec![event("2", "/party/1", "a")]);
+    let again = store.write_batch("events", &events, &[step]).await;
+    assert!(matches!(again, Err(StoreError::Stale)), "{again:?}");
+    assert_eq!(store.feed_head().await.unwrap().last, Sequence(1));
+}
+
+#[tokio::test]
+async fn publishing_again_is_harmless_also_when_the_first_copy_is_in_an_older_partition() {
+    let store = store("older", 5).await;
+    let names = |from: i64, to: i64| (from..to).map(|n| event(&n.to_string(), "/party/1", "a")).collect();
+    let (events, step) = batch(0, 0, names(0, 12));
+    let outcome = store.write_batch("events", &events, &[step]).await.unwrap();
+    assert_eq!((outcome.stored, outcome.head), (12, 12));
+    assert_eq!(store.partitions().await.unwrap(), [0, 1, 2]);
+    for _ in 0..2 {
+        // Once by looking everywhere, once with the filters of the closed partitions.
+        let (events, mut step) = batch(1, 0, names(0, 13));
+        let positions = store.start_positions("events", &[(1, 0)]).await.unwrap();
+        step.expected = positions[0].1;
+        step.next = step.expected + 13;
+        let outcome = store.write_batch("events", &events, &[step]).await.unwrap();
+        assert_eq!(outcome.stored + outcome.repeated, 13);
+        while store.load_closed_identities().await.unwrap() {}
+    }
+    let feed = store.page(&by_resource(), stretch(Sequence(100), Sequence(0), 100, 100)).await.unwrap();
+    let numbers: Vec<i64> = feed.rows.iter().map(|row| row.sequence.0).collect();
+    assert_eq!(numbers, (1..=13).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_same_event_twice_in_a_batch_is_one_row_and_other_content_is_counted() {
+    let store = store("twice", 1_000).await;
+    let (events, step) =
+        batch(0, 0, vec![event("1", "/party/1", "a"), event("1", "/party/1", "a"), event("1", "/party/1", "b")]);
+    let outcome = store.write_batch("events", &events, &[step]).await.unwrap();
+    assert_eq!((outcome.stored, outcome.repeated, outcome.conflicting), (1, 2, 1));
+    let identity = EventIdentity::of("urn:altinn:resource:r1", "https://x.no/a", "1");
+    let repeats = store.repeats(&[(identity, 0, 0), (identity, 0, 1), (EventIdentity(7), 0, 0)]).await.unwrap();
+    assert_eq!(repeats, [false, true, false]);
+}
+
+#[tokio::test]
+async fn sequence_numbers_have_no_gaps_and_follow_the_commits_of_many_writers() {
+    let store = store("writers", 40).await;
+    let mut writers = tokio::task::JoinSet::new();
+    for partition in 0..4 {
+        let store = store.clone();
+        writers.spawn(async move {
+            for first in (0..50).step_by(5) {
+                let events = (first..first + 5).map(|n| event(&format!("{partition}-{n}"), "/party/1", "a")).collect();
+                let (events, step) = batch(partition, first, events);
+                store.write_batch("events", &events, &[step]).await.unwrap();
+            }
+        });
+    }
+    let (mut after, mut seen) = (Sequence(0), Vec::new());
+    while seen.len() < 200 {
+        let head = store.feed_head().await.unwrap().last;
+        let page = store.page(&by_resource(), stretch(head, after, 7, 100)).await.unwrap();
+        seen.extend(page.rows.iter().map(|row| row.sequence.0));
+        after = page.scanned_to;
+    }
+    while let Some(ended) = writers.join_next().await {
+        ended.unwrap();
+    }
+    assert_eq!(seen, (1..=200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn every_filter_tells_two_rows_apart() {
+    let store = store("filters", 1_000).await;
+    let other = event_of("urn:altinn:resource:r2", "2", "party/2", "Other.Kind");
+    let (events, step) = batch(0, 0, vec![event("1", "/party/1", "some_kind"), other]);
+    store.write_batch("events", &events, &[step]).await.unwrap();
+    let both = |change: fn(&mut FeedFilter)| {
+        let mut filter = FeedFilter::default();
+        change(&mut filter);
+        filter
+    };
+    let found = async |filter: FeedFilter| -> Vec<i64> {
+        let page = store.page(&filter, stretch(Sequence(2), Sequence(0), 10, 10)).await.unwrap();
+        page.rows.iter().map(|row| row.sequence.0).collect()
+    };
+    assert_eq!(found(both(|f| f.resource = Some("urn:altinn:resource:r1".into()))).await, [1]);
+    assert_eq!(found(both(|f| f.subject = Some("/party/2".into()))).await, [2]);
+    let of_two = |change: fn(&mut FeedFilter)| {
+        let mut filter = FeedFilter { subject: Some("/party/2".into()), ..FeedFilter::default() };
+        change(&mut filter);
+        filter
+    };
+    assert_eq!(found(of_two(|f| f.resource = Some("urn:altinn:resource:r1".into()))).await, Vec::<i64>::new());
+    assert_eq!(found(of_two(|f| f.types = vec!["other%".into()])).await, Vec::<i64>::new());
+    assert_eq!(found(of_two(|f| f.types_any_case = vec!["other%".into()])).await, [2]);
+    assert_eq!(found(of_two(|f| f.sources_any_case = vec!["%X.NO%".into()])).await, [2]);
+    assert_eq!(found(of_two(|f| f.sources_any_case = vec!["%y.no%".into()])).await, Vec::<i64>::new());
+    assert_eq!(found(of_two(|f| f.from = Micros::parse_rfc3339("2026-01-02T03:04:05Z"))).await, [2]);
+    assert_eq!(found(of_two(|f| f.from = Micros::parse_rfc3339("2026-01-02T03:04:06Z"))).await, Vec::<i64>::new());
+    assert_eq!(found(of_two(|f| f.to = Micros::parse_rfc3339("2026-01-02T03:04:04Z"))).await, Vec::<i64>::new());
+    assert_eq!(found(of_two(|f| f.registered_from = Some(Micros::now().plus(Duration::from_secs(60))))).await, Vec::<i64>::new());
+    assert_eq!(found(of_two(|f| f.alternative_subject = Some("/org/1".into()))).await, Vec::<i64>::new());
+    assert_eq!(store.sequence_of_id("2").await.unwrap(), Some(Sequence(2)));
+    assert_eq!(store.sequence_of_id("3").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_page_whose_filter_refuses_everything_still_moves_on() {
+    let store = store("moves", 1_000).await;
+    let (events, step) = batch(0, 0, (0..50).map(|n| event(&n.to_string(), "/party/1", "a")).collect());
+    store.write_batch("events", &events, &[step]).await.unwrap();
+    let filter = FeedFilter { types: vec!["never".into()], ..by_resource() };
+    let first = store.page(&filter, stretch(Sequence(50), Sequence(0), 10, 20)).await.unwrap();
+    assert_eq!((first.rows.len(), first.scanned_to, first.more), (0, Sequence(20), true));
+    let last = store.page(&filter, stretch(Sequence(50), Sequence(40), 10, 20)).await.unwrap();
+    assert_eq!((last.scanned_to, last.more), (Sequence(50), false));
+}
+
+#[tokio::test]
+async fn pages_by_resource_and_by_subject_use_their_indexes_and_stop_early() {
+    let store = store("explain", 500).await;
+    for round in 0..4 {
+        let events = (0..500).map(|n| event(&format!("{round}-{n}"), &format!("/party/{}", n % 50), "a")).collect();
+        let (events, step) = batch(0, round * 500, events);
+        store.write_batch("events", &events, &[step]).await.unwrap();
+    }
+    for (by, index, value) in [("resource", "resource_sequence_idx", "urn:altinn:resource:r1"), ("subject", "subject_sequence_idx", "/party/7")] {
+        let text = std::fs::read_to_string(format!("{}/sql/page_by_{by}.sql", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let mut connection = store.pool().acquire().await.unwrap();
+        for set in ["analyze", "set enable_seqscan = off"] {
+            sqlx::query(set).execute(&mut *connection).await.unwrap();
+        }
+        let none = None::<String>;
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!("explain (analyze, format json) {text}")))
+            .bind(value).bind(100_i64).bind(&none).bind(&none).bind(&none)
+            .bind(None::<Vec<String>>).bind(None::<Vec<String>>).bind(None::<Vec<String>>)
+            .bind(None::<sqlx::types::time::OffsetDateTime>).bind(None::<sqlx::types::time::OffsetDateTime>)
+            .bind(None::<sqlx::types::time::OffsetDateTime>).bind(&none).bind(10_i64).bind(10_i64)
+            .fetch_all(&mut *connection).await.unwrap();
+        let plan: String = rows[0].try_get_unchecked::<String, _>(0).unwrap();
+        assert!(plan.contains(index), "{by} does not use its index: {plan}");
+        assert!(!plan.contains("\"Node Type\": \"Sort\""), "{by} sorts: {plan}");
+        assert!(plan.contains("\"Actual Loops\": 0"), "{by} reads partitions that it does not need: {plan}");
+    }
+}
+
+#[tokio::test]
+async fn what_postgres_cannot_store_is_told_as_data() {
+    let store = store("data", 1_000).await;
+    let (mut events, step) = batch(0, 0, vec![event("1", "/party/1", "a")]);
+    events[0].subject = Some("a\u{0}b".to_owned());
+    let refused = store.write_batch("events", &events, &[step]).await;
+    assert!(matches!(refused, Err(StoreError::Data(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn partitions_close_by_age_and_are_dropped_when_their_newest_row_has_expired() {
+    let store = store("retention", 10).await;
+    let (events, step) = batch(0, 0, vec![event("1", "/party/1", "a")]);
+    store.write_batch("events", &events, &[step]).await.unwrap();
+    let later = |days: u64| Micros::now().plus(Duration::from_secs(days * 86_400));
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    assert!(!store.close_old_partition(later(6), days(7)).await.unwrap());
+    assert!(store.close_old_partition(later(8), days(7)).await.unwrap());
+    let (events, step) = batch(0, 1, vec![event("2", "/party/1", "a")]);
+    assert_eq!(store.write_batch("events", &events, &[step]).await.unwrap().head, 10);
+    assert_eq!(store.drop_expired(later(99), days(100)).await.unwrap(), 0);
+    assert_eq!(store.drop_expired(later(101), days(100)).await.unwrap(), 1);
+    assert_eq!(store.oldest().await.unwrap(), Some(Sequence(10)));
+}

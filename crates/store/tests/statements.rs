@@ -1,0 +1,44 @@
+//! Every statement of the platform is prepared against the migrated schema.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use sqlx::{Executor, SqlSafeStr};
+
+#[tokio::test]
+async fn every_statement_fits_the_schema() {
+    let store = common::store("statements", 1_000).await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/sql");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut connection = store.pool().acquire().await.unwrap();
+        let prepared = connection.prepare(sqlx::AssertSqlSafe(text).into_sql_str()).await;
+        assert!(prepared.is_ok(), "{}: {:?}", path.display(), prepared.err());
+        count += 1;
+    }
+    assert!(count > 30, "only {count} statements were found");
+}
+
+#[test]
+fn every_statement_is_used_and_no_statement_stands_elsewhere() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"));
+    let sources: Vec<String> = std::fs::read_dir(format!("{root}/src"))
+        .unwrap()
+        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    let files: BTreeSet<String> = std::fs::read_dir(format!("{root}/sql"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    for file in &files {
+        assert!(sources.iter().any(|text| text.contains(&format!("../sql/{file}"))), "{file} is not used");
+    }
+    for text in &sources {
+        for word in ["\"select ", "\"insert ", "\"update ", "\"delete "] {
+            assert!(!text.to_lowercase().contains(word), "a statement stands in a source file, after {word}");
+        }
+    }
+}

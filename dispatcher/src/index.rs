@@ -1,0 +1,276 @@
+//! Which subscriptions an event matches (contract §6.5), in memory. Pure.
+//!
+//! A subscription is one slot of numbers; its texts are interned. Slots that share resource, subject and type hang in one
+//! chain, found by hash. An event asks at most four chains: its subject or none, its type or any. The source filter is tested
+//! on what they hold.
+//!
+//! Invariants: a slot is in a chain exactly while its subscription may receive events; every slot is in `by_id`. Bound: about
+//! 300 bytes a subscription whose subject and endpoint nobody else has, so a million fit into 400 MB.
+
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher, RandomState},
+};
+
+use event::{Event, Subscription, SubscriptionId, subject};
+use hashbrown::{HashTable, hash_table::Entry};
+
+use crate::{
+    interner::{Interner, NONE, TextId, push_tight},
+    source_filter::{self, Source},
+};
+
+type SlotId = u32;
+const NO_SLOT: SlotId = u32::MAX;
+
+/// All subscriptions that exist, by their number and by what they match.
+#[derive(Debug, Default)]
+pub struct Index {
+    texts: Interner,
+    slots: Vec<Slot>,
+    free: Vec<SlotId>,
+    by_id: HashTable<SlotId>,
+    chains: HashTable<SlotId>,
+    hasher: RandomState,
+}
+
+/// A subscription as the index knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// Its number.
+    pub id: SubscriptionId,
+    /// The position of its last change.
+    pub position: i64,
+    /// Where its deliveries go, as its owner wrote it.
+    pub endpoint: &'a str,
+    /// Whose it is.
+    pub consumer: &'a str,
+    /// Whether its endpoint has answered a validation.
+    pub validated: bool,
+    /// Whether its owner has paused it.
+    pub paused: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    id: i64,
+    position: i64,
+    endpoint: TextId,
+    consumer: TextId,
+    key: Key,
+    /// The prefix that sources must have.
+    source: TextId,
+    previous: SlotId,
+    next: SlotId,
+    validated: bool,
+    paused: bool,
+    /// A source filter that no source passes.
+    passes_nothing: bool,
+    chained: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    resource: TextId,
+    subject: TextId,
+    kind: TextId,
+}
+
+impl Index {
+    /// No subscriptions.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a subscription as it is now: adds it, replaces what was known of it, or, when it is deleted, forgets it.
+    pub fn apply(&mut self, subscription: Subscription) {
+        self.remove(subscription.id);
+        if subscription.deleted {
+            return;
+        }
+        let slot = self.slot_of(&subscription);
+        let may_receive = slot.validated && !slot.paused && !slot.passes_nothing && slot.key.resource != NONE;
+        let at = self.place(slot);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let hash = hasher.hash_one(slot.id);
+        self.by_id
+            .insert_unique(hash, at, |at| hasher.hash_one(slots.get(*at as usize).map_or(0, |slot| slot.id)));
+        if may_receive {
+            self.chain(at, slot.key);
+        }
+    }
+
+    fn slot_of(&mut self, subscription: &Subscription) -> Slot {
+        let resource = subscription.resource_filter.as_deref().map(str::to_lowercase);
+        let subject = subscription.subject_filter.as_deref().map(subject::canonical);
+        let prefix = subscription.source_filter.as_deref().map(source_filter::prefix);
+        Slot {
+            id: subscription.id.0,
+            position: subscription.position,
+            endpoint: self.texts.add(&subscription.endpoint),
+            consumer: self.texts.add(&subscription.consumer),
+            key: Key {
+                resource: self.texts.add_optional(resource.as_deref()),
+                subject: self.texts.add_optional(subject.as_deref()),
+                kind: self.texts.add_optional(subscription.type_filter.as_deref()),
+            },
+            source: self.texts.add_optional(prefix.as_ref().and_then(Option::as_deref)),
+            previous: NO_SLOT,
+            next: NO_SLOT,
+            validated: subscription.validated,
+            paused: subscription.paused,
+            passes_nothing: matches!(prefix, Some(None)),
+            chained: false,
+        }
+    }
+
+    fn place(&mut self, slot: Slot) -> SlotId {
+        if let Some(at) = self.free.pop() {
+            if let Some(place) = self.slots.get_mut(at as usize) {
+                *place = slot;
+            }
+            return at;
+        }
+        push_tight(&mut self.slots, slot);
+        SlotId::try_from(self.slots.len() - 1).expect("fewer than 2^32 subscriptions fit into memory")
+    }
+
+    /// Hangs a slot in front of its chain.
+    fn chain(&mut self, at: SlotId, key: Key) {
+        let hash = self.hasher.hash_one(key);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let entry = self.chains.entry(
+            hash,
+            |head| key_of(slots, *head) == Some(key),
+            |head| key_of(slots, *head).map_or(0, |key| hasher.hash_one(key)),
+        );
+        let next = match entry {
+            Entry::Occupied(mut head) => std::mem::replace(head.get_mut(), at),
+            Entry::Vacant(place) => {
+                place.insert(at);
+                NO_SLOT
+            }
+        };
+        if let Some(slot) = self.slots.get_mut(at as usize) {
+            slot.next = next;
+            slot.chained = true;
+        }
+        if let Some(slot) = self.slots.get_mut(next as usize) {
+            slot.previous = at;
+        }
+    }
+
+    fn unchain(&mut self, at: SlotId, slot: &Slot) {
+        if slot.previous == NO_SLOT {
+            if let Ok(mut head) = self.chains.find_entry(self.hasher.hash_one(slot.key), |head| *head == at) {
+                if slot.next == NO_SLOT {
+                    head.remove();
+                } else {
+                    *head.get_mut() = slot.next;
+                }
+            }
+        } else if let Some(previous) = self.slots.get_mut(slot.previous as usize) {
+            previous.next = slot.next;
+        }
+        if let Some(next) = self.slots.get_mut(slot.next as usize) {
+            next.previous = slot.previous;
+        }
+    }
+
+    /// Forgets a subscription.
+    pub fn remove(&mut self, id: SubscriptionId) {
+        let slots = &self.slots;
+        let is_it = |at: &SlotId| slots.get(*at as usize).is_some_and(|slot| slot.id == id.0);
+        let Ok(entry) = self.by_id.find_entry(self.hasher.hash_one(id.0), is_it) else { return };
+        let (at, _) = entry.remove();
+        let Some(slot) = self.slots.get(at as usize).copied() else { return };
+        if slot.chained {
+            self.unchain(at, &slot);
+        }
+        let Key { resource, subject, kind } = slot.key;
+        for text in [slot.endpoint, slot.consumer, resource, subject, kind, slot.source] {
+            self.texts.remove(text);
+        }
+        self.free.push(at);
+    }
+
+    /// The subscriptions that an event matches: validated, not paused, every filter passed.
+    pub fn matches(&self, event: &Event) -> Vec<Found<'_>> {
+        let mut found = Vec::new();
+        let Some(resource) = self.texts.find(&lower_case(event.resource())) else { return found };
+        let subject = event.canonical_subject().and_then(|subject| self.texts.find(&subject));
+        let kind = self.texts.find(event.event_type());
+        let mut source = Source::new(event.source());
+        for subject in [Some(NONE), subject].into_iter().flatten() {
+            for kind in [Some(NONE), kind].into_iter().flatten() {
+                self.collect(Key { resource, subject, kind }, &mut source, &mut found);
+            }
+        }
+        found
+    }
+
+    fn collect<'a>(&'a self, key: Key, source: &mut Source<'_>, found: &mut Vec<Found<'a>>) {
+        let is_it = |head: &SlotId| key_of(&self.slots, *head) == Some(key);
+        let mut at = self.chains.find(self.hasher.hash_one(key), is_it).copied().unwrap_or(NO_SLOT);
+        while let Some(slot) = self.slots.get(at as usize) {
+            if slot.source == NONE || source.begins_with(self.texts.text(slot.source)) {
+                found.push(self.found(slot));
+            }
+            at = slot.next;
+        }
+    }
+
+    /// A subscription that exists.
+    pub fn get(&self, id: SubscriptionId) -> Option<Found<'_>> {
+        let is_it = |at: &SlotId| self.slots.get(*at as usize).is_some_and(|slot| slot.id == id.0);
+        let at = self.by_id.find(self.hasher.hash_one(id.0), is_it)?;
+        self.slots.get(*at as usize).map(|slot| self.found(slot))
+    }
+
+    fn found(&self, slot: &Slot) -> Found<'_> {
+        Found {
+            id: SubscriptionId(slot.id),
+            position: slot.position,
+            endpoint: self.texts.text(slot.endpoint),
+            consumer: self.texts.text(slot.consumer),
+            validated: slot.validated,
+            paused: slot.paused,
+        }
+    }
+
+    /// How many subscriptions exist.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether none exists.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Bytes in use.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.texts.bytes()
+            + self.slots.capacity() * size_of::<Slot>()
+            + self.free.capacity() * size_of::<SlotId>()
+            + self.by_id.allocation_size()
+            + self.chains.allocation_size()
+    }
+}
+
+fn key_of(slots: &[Slot], at: SlotId) -> Option<Key> {
+    slots.get(at as usize).map(|slot| slot.key)
+}
+
+/// Filters are stored in lower case, resources come as they are.
+fn lower_case(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+        Cow::Owned(text.to_lowercase())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

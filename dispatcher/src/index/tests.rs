@@ -1,0 +1,144 @@
+use event::{Draft, Micros};
+
+use super::*;
+
+fn event(resource: &str, subject: Option<&str>, kind: &str) -> Event {
+    let mut draft = Draft::new();
+    for (name, value) in [
+        ("specversion", "1.0"),
+        ("id", "1"),
+        ("source", "https://ttd.apps.altinn.no/ttd/apps-test/instances/1/2"),
+        ("type", kind),
+        ("resource", resource),
+    ] {
+        draft.set_text(name, value);
+    }
+    if let Some(subject) = subject {
+        draft.set_text("subject", subject);
+    }
+    draft.validate().unwrap()
+}
+
+fn subscription(id: i64, resource: &str, subject: Option<&str>, kind: Option<&str>) -> Subscription {
+    Subscription {
+        id: SubscriptionId(id),
+        position: id,
+        endpoint: "https://example.com/hook".into(),
+        source_filter: None,
+        resource_filter: Some(resource.into()),
+        subject_filter: subject.map(str::to_owned),
+        type_filter: kind.map(str::to_owned),
+        include_subunits: false,
+        consumer: "/org/ttd".into(),
+        created_by: "/org/ttd".into(),
+        created: Micros(0),
+        validated: true,
+        paused: false,
+        deleted: false,
+    }
+}
+
+const APP: &str = "urn:altinn:resource:app_ttd_apps-test";
+
+fn matched(index: &Index, event: &Event) -> Vec<i64> {
+    let mut ids: Vec<i64> = index.matches(event).iter().map(|found| found.id.0).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn every_filter_must_equal_the_event_or_be_absent() {
+    let mut index = Index::new();
+    index.apply(subscription(1, APP, None, None));
+    index.apply(subscription(2, APP, Some("/party/1"), None));
+    index.apply(subscription(3, APP, None, Some("created")));
+    index.apply(subscription(4, APP, Some("/party/1"), Some("created")));
+    index.apply(subscription(5, APP, Some("/party/2"), None));
+    index.apply(subscription(6, "urn:altinn:resource:other", None, None));
+    index.apply(subscription(7, APP, None, Some("Created")));
+    assert_eq!(matched(&index, &event(APP, Some("/party/1"), "created")), [1, 2, 3, 4]);
+    assert_eq!(matched(&index, &event(APP, Some("party/1"), "deleted")), [1, 2]);
+    assert_eq!(matched(&index, &event(APP, None, "created")), [1, 3]);
+    assert_eq!(matched(&index, &event("urn:altinn:resource:none", None, "created")), [0; 0]);
+}
+
+#[test]
+fn resources_are_compared_without_regard_to_case() {
+    let mut index = Index::new();
+    index.apply(subscription(1, "urn:altinn:resource:app_TTD_Apps-Test", None, None));
+    assert_eq!(matched(&index, &event(APP, None, "x")), [1]);
+    assert_eq!(lower_case("urn:altinn:resource:app_TTD_Apps-Test"), APP);
+}
+
+#[test]
+fn the_source_filter_is_tested_on_what_the_others_let_through() {
+    let mut index = Index::new();
+    let with_source = |id, source: &str| Subscription {
+        source_filter: Some(source.into()),
+        ..subscription(id, APP, None, None)
+    };
+    index.apply(with_source(1, "https://ttd.apps.altinn.no/ttd/apps-test"));
+    index.apply(with_source(2, "https://ttd.apps.altinn.no/other/app"));
+    index.apply(with_source(3, "no address"));
+    assert_eq!(matched(&index, &event(APP, None, "x")), [1]);
+    assert!(index.get(SubscriptionId(3)).is_some());
+}
+
+#[test]
+fn only_validated_and_running_subscriptions_match_but_all_are_known() {
+    let mut index = Index::new();
+    index.apply(Subscription { validated: false, ..subscription(1, APP, None, None) });
+    index.apply(Subscription { paused: true, ..subscription(2, APP, None, None) });
+    index.apply(subscription(3, APP, None, None));
+    assert_eq!(matched(&index, &event(APP, None, "x")), [3]);
+    assert_eq!(index.len(), 3);
+    assert!(index.get(SubscriptionId(2)).is_some_and(|found| found.paused));
+}
+
+#[test]
+fn a_change_replaces_and_a_delete_forgets() {
+    let mut index = Index::new();
+    for id in 1..=3 {
+        index.apply(subscription(id, APP, None, None));
+    }
+    let other = Subscription { position: 9, ..subscription(2, "urn:altinn:resource:other", None, None) };
+    index.apply(other);
+    assert_eq!(matched(&index, &event(APP, None, "x")), [1, 3]);
+    assert_eq!(index.get(SubscriptionId(2)).map(|found| found.position), Some(9));
+    index.apply(Subscription { deleted: true, ..subscription(3, APP, None, None) });
+    index.apply(Subscription { deleted: true, ..subscription(8, APP, None, None) });
+    assert_eq!(matched(&index, &event(APP, None, "x")), [1]);
+    assert_eq!((index.get(SubscriptionId(3)), index.len()), (None, 2));
+}
+
+#[test]
+fn chains_stay_whole_in_any_order_of_changes() {
+    let mut index = Index::new();
+    let mut here = std::collections::BTreeSet::new();
+    let mut random = 12_345_u64;
+    for _ in 0..2_000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let id = i64::try_from((random >> 33) % 40).unwrap();
+        let deleted = random >> 60 < 6;
+        index.apply(Subscription { deleted, ..subscription(id, APP, None, None) });
+        if deleted {
+            here.remove(&id)
+        } else {
+            here.insert(id)
+        };
+        assert_eq!(matched(&index, &event(APP, None, "x")), here.iter().copied().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_hundred_thousand_subscriptions_of_their_own_take_less_than_400_bytes_each() {
+    let mut index = Index::new();
+    for id in 0..100_000 {
+        let mut own =
+            subscription(id, APP, Some(&format!("/party/{}", 50_000_000 + id)), Some("app.instance.created"));
+        own.endpoint = format!("https://receiver-{id}.example.com/altinn/events/hook?code=0123456789abcdef");
+        own.consumer = format!("/organisation/{}", 910_000_000 + id);
+        index.apply(own);
+    }
+    assert!(index.bytes() < 400 * 100_000, "{} bytes each", index.bytes() / 100_000);
+}

@@ -1,0 +1,192 @@
+//! The dispatcher (design §6): events become deliveries, deliveries become requests to webhooks.
+//!
+//! The modules stand in the order in which an event meets them.
+
+mod config;
+mod finish;
+mod metrics;
+
+// Subscriptions: the view that both loops read.
+pub mod index;
+mod interner;
+mod source_filter;
+mod subscriptions;
+
+// Match: `events` → `deliveries`.
+mod append;
+mod matching;
+mod repeats;
+
+// Push: `deliveries` and `deliveries.due` → webhooks, tiers, dead letters.
+mod circuit;
+mod delivery;
+mod endpoint;
+mod held;
+mod outcome;
+mod push;
+mod queue;
+mod sending;
+mod settled;
+mod webhook_client;
+
+// Tiers: `deliveries.retry.*` → `deliveries.due`.
+mod tiers;
+
+use std::sync::Arc;
+
+use access::Access;
+use event::topics::{self, TIERS};
+use kafka_loop::{Budget, KafkaSettings, LedgerOptions, Producer, Source, groups, open_ledger};
+use service::{
+    lifecycle::{Lifecycle, Stage},
+    prometheus::Registry,
+};
+use store::Store;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+
+use config::PushConfig;
+use endpoint::Lane;
+use matching::Matching;
+use metrics::Metrics;
+use outcome::Ladder;
+use push::{Parts, Push};
+use repeats::LookUp;
+use subscriptions::{Follower, View};
+use tiers::Tiers;
+use webhook_client::WebhookClient;
+
+/// Starts the dispatcher's parts. They join their groups when the view of the subscriptions is whole; until then the readiness
+/// condition `dispatcher` does not hold.
+///
+/// # Errors
+/// When the webhook client cannot be set up, or the registry has the series already.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "every service starts with what the process has; a struct would name them twice"
+)]
+pub fn start(
+    config: Config,
+    kafka: &KafkaSettings,
+    store: Store,
+    producer: Producer,
+    access: Access,
+    registry: &Registry,
+    life: &Lifecycle,
+) -> anyhow::Result<()> {
+    let metrics = Arc::new(Metrics::new(registry)?);
+    let view = View::new();
+    let client = WebhookClient::new(config.push.addresses, config.push.limits.window)?;
+    let loops = Loops { config, kafka: kafka.clone(), view, metrics, producer, access };
+    loops.follow(store.clone(), life);
+    loops.match_events(store, life);
+    loops.push_deliveries(client, life);
+    loops.release_tiers(life);
+    Ok(())
+}
+
+/// What the parts share.
+struct Loops {
+    config: Config,
+    kafka: KafkaSettings,
+    view: Arc<View>,
+    metrics: Arc<Metrics>,
+    producer: Producer,
+    access: Access,
+}
+
+impl Loops {
+    fn follow(&self, store: Store, life: &Lifecycle) {
+        let ready = life.readiness("dispatcher");
+        let (view, metrics) = (Arc::clone(&self.view), Arc::clone(&self.metrics));
+        let follower = Follower::new(view, store, metrics, ready, self.config.subscriptions.poll);
+        life.spawn(Stage::Loops, "dispatcher.subscriptions", |stop| follower.run(stop));
+    }
+
+    fn match_events(&self, store: Store, life: &Lifecycle) {
+        let config = self.config.matching;
+        let (kafka, view, metrics) = (self.kafka.clone(), Arc::clone(&self.view), Arc::clone(&self.metrics));
+        let look_up = LookUp::new(store, Arc::clone(&metrics), config.repeats_wait);
+        let whole = Arc::clone(&view);
+        let matching = Matching::new(view, self.producer.clone(), self.access.clone(), metrics, config);
+        let options = LedgerOptions {
+            group: groups::MATCH,
+            source: Source::Group(vec![topics::EVENTS]),
+            budget: config.budget,
+            per_partition: None,
+        };
+        life.spawn(Stage::Loops, "dispatcher.match", |stop| async move {
+            if !is_whole(&whole, &stop).await {
+                return Ok(());
+            }
+            let ledger = open_ledger(&kafka, options, stop.clone())?;
+            matching.run(ledger, look_up, stop).await
+        });
+    }
+
+    fn push_deliveries(&self, client: WebhookClient, life: &Lifecycle) {
+        let (kafka, config, ladder) = (self.kafka.clone(), self.config.push.clone(), self.config.ladder);
+        let parts = Parts {
+            view: Arc::clone(&self.view),
+            access: self.access.clone(),
+            client,
+            producer: self.producer.clone(),
+            metrics: Arc::clone(&self.metrics),
+        };
+        life.spawn(Stage::Loops, "dispatcher.push", |stop| async move {
+            if !is_whole(&parts.view, &stop).await {
+                return Ok(());
+            }
+            push_from(&kafka, parts, config, ladder, stop).await
+        });
+    }
+
+    fn release_tiers(&self, life: &Lifecycle) {
+        let kafka = self.kafka.clone();
+        let tiers = Tiers::new(self.producer.clone(), Arc::clone(&self.metrics), self.config.ladder);
+        let options = LedgerOptions {
+            group: groups::TIERS,
+            source: Source::Group(TIERS.iter().map(|(topic, _)| *topic).collect()),
+            // Bounded a partition only: a bound in all would let records that wait for hours hold those that wait for seconds.
+            budget: Budget { records: 1 << 20, bytes: usize::MAX / 2 },
+            per_partition: Some(self.config.tier_budget_per_partition),
+        };
+        life.spawn(Stage::Loops, "dispatcher.tiers", |stop| async move {
+            let ledger = open_ledger(&kafka, options, stop.clone())?;
+            tiers.run(ledger, stop).await
+        });
+    }
+}
+
+/// Waits for the view; false when the stop came first.
+async fn is_whole(view: &View, stop: &CancellationToken) -> bool {
+    stop.run_until_cancelled(view.whole()).await.is_some()
+}
+
+/// Both push loops: fresh deliveries, and beside them, in the same partitions, those that are due again.
+async fn push_from(
+    kafka: &KafkaSettings,
+    parts: Parts,
+    config: PushConfig,
+    ladder: Ladder,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let budget = config.budget;
+    let options = |group, source| LedgerOptions { group, source, budget, per_partition: None };
+    // The first loop that ends ends both: the process starts again from the committed positions.
+    let stop = stop.child_token();
+    let all = Source::Group(vec![topics::DELIVERIES]);
+    let fresh = open_ledger(kafka, options(groups::PUSH, all), stop.clone())?;
+    let same = Source::Follow { topic: topics::DUE, partitions: fresh.assignment };
+    let due = open_ledger(kafka, options(groups::DUE, same), stop.clone())?;
+    let push = Push::new(parts, config, ladder, stop.clone());
+    tokio::select! {
+        () = push.take(fresh.records, Lane::Fresh) => {}
+        () = push.take(due.records, Lane::Due) => {}
+    }
+    stop.cancel();
+    push.finish().await;
+    let (fresh, due) = tokio::join!(finish::ended(fresh.ended), finish::ended(due.ended));
+    fresh.and(due)
+}

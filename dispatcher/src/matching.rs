@@ -1,0 +1,287 @@
+//! The match loop: event → subscriptions → rights → one record a delivery on `deliveries`.
+//!
+//! Two stages that hand batches on in event order: the first decodes and looks repeated events up, the second matches, asks for
+//! rights and appends. An event is settled when the log has acknowledged every one of its deliveries; a crash before that
+//! matches it again, and the deliveries' ids stay the same.
+//!
+//! Bounds: a batch of events; two batches between the stages; deliveries are appended in chunks, each acknowledged before the
+//! next, however many subscriptions an event matches.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use access::{Access, Decision, Question, question};
+use bytes::Bytes;
+use event::{
+    DeliveryHeaders, DeliveryId, DeliveryKind, Event, EventIdentity, Micros, SubscriptionId, topics,
+};
+use kafka_loop::{LedgerLoop, Position, Producer, Settle, Work};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    append::{self, OwnedRecord, append_all},
+    config::MatchConfig,
+    endpoint::{EndpointKey, key_of},
+    finish,
+    metrics::Metrics,
+    repeats::{LookUp, Window},
+    subscriptions::View,
+};
+
+/// How long rights are waited for; without an answer the delivery is appended anyway, and asked about again before it is sent.
+const RIGHTS_WAIT: Duration = Duration::from_secs(1);
+/// The same while the last answer did not come in time.
+const RIGHTS_SHORT_WAIT: Duration = Duration::from_millis(20);
+
+/// An event in hand.
+struct Decoded {
+    event: Event,
+    identity: EventIdentity,
+    body: Bytes,
+    traceparent: Option<String>,
+    at: Position,
+    stored_elsewhere: bool,
+    settle: Settle,
+}
+
+/// A subscription that an event matched.
+struct Match {
+    event: Arc<Matched>,
+    subscription: SubscriptionId,
+    position: i64,
+    endpoint: EndpointKey,
+    consumer: String,
+}
+
+struct Matched {
+    event: Event,
+    identity: EventIdentity,
+    body: Bytes,
+    traceparent: Option<String>,
+    created: Micros,
+}
+
+/// The loop's second stage, which owns its state.
+pub(crate) struct Matching {
+    view: Arc<View>,
+    producer: Producer,
+    access: Access,
+    metrics: Arc<Metrics>,
+    config: MatchConfig,
+    window: Window,
+    rights_wait: Duration,
+    pending: Vec<Match>,
+    /// Events all of whose matches are pending or appended.
+    complete: Vec<Settle>,
+}
+
+impl Matching {
+    /// Nothing is in hand yet.
+    pub(crate) fn new(
+        view: Arc<View>,
+        producer: Producer,
+        access: Access,
+        metrics: Arc<Metrics>,
+        config: MatchConfig,
+    ) -> Self {
+        let window = Window::new(config.repeats_window);
+        Self {
+            view,
+            producer,
+            access,
+            metrics,
+            config,
+            window,
+            rights_wait: RIGHTS_WAIT,
+            pending: Vec::new(),
+            complete: Vec::new(),
+        }
+    }
+
+    /// Runs until `stop`, or until the ledger ends.
+    ///
+    /// # Errors
+    /// When the ledger failed.
+    pub(crate) async fn run(
+        mut self,
+        ledger: LedgerLoop,
+        look_up: LookUp,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let (hand_on, mut decoded) = mpsc::channel(2);
+        let first = Decoding { look_up, metrics: Arc::clone(&self.metrics), batch: self.config.batch };
+        let both = async {
+            let second = async {
+                while let Some(batch) = decoded.recv().await {
+                    self.match_batch(batch).await;
+                }
+            };
+            tokio::join!(first.run(ledger.records, hand_on, &stop), second);
+        };
+        finish::until_grace_is_over(&stop, both).await;
+        finish::ended(ledger.ended).await
+    }
+
+    async fn match_batch(&mut self, batch: Vec<Decoded>) {
+        for decoded in batch {
+            let Decoded { event, identity, body, traceparent, at, stored_elsewhere, settle } = decoded;
+            if self.window.is_repeat(identity, at, stored_elsewhere) {
+                self.metrics.repeated_events.inc();
+                self.complete.push(settle);
+                continue;
+            }
+            self.metrics.matched_events.inc();
+            let ids: Vec<SubscriptionId> =
+                self.view.read(|index| index.matches(&event).iter().map(|found| found.id).collect());
+            if !ids.is_empty() {
+                let matched =
+                    Arc::new(Matched { event, identity, body, traceparent, created: Micros::now() });
+                self.collect(&matched, &ids).await;
+            }
+            self.complete.push(settle);
+        }
+        self.flush().await;
+    }
+
+    /// Makes matches of subscriptions, appending whenever a chunk is full.
+    async fn collect(&mut self, event: &Arc<Matched>, ids: &[SubscriptionId]) {
+        let mut rest = ids;
+        while !rest.is_empty() {
+            let room = self.config.chunk.saturating_sub(self.pending.len()).max(1).min(rest.len());
+            let (now, later) = rest.split_at(room);
+            self.view.read(|index| {
+                self.pending.extend(now.iter().filter_map(|id| {
+                    let found = index.get(*id)?;
+                    Some(Match {
+                        event: Arc::clone(event),
+                        subscription: found.id,
+                        position: found.position,
+                        endpoint: key_of(found.endpoint),
+                        consumer: found.consumer.to_owned(),
+                    })
+                }));
+            });
+            rest = later;
+            if self.pending.len() >= self.config.chunk {
+                self.flush().await;
+            }
+        }
+    }
+
+    /// Appends what is pending and may go, then settles the events that are complete.
+    async fn flush(&mut self) {
+        if !self.pending.is_empty() {
+            let matches = std::mem::take(&mut self.pending);
+            let decisions = self.decide(&matches).await;
+            let mut records = Vec::with_capacity(matches.len());
+            for (matched, decision) in matches.iter().zip(decisions) {
+                match decision {
+                    Decision::Permit | Decision::Unknown => records.push(record_of(matched)),
+                    Decision::Refuse => self.metrics.match_refused.inc(),
+                }
+            }
+            append_all(&self.producer, &records, &self.metrics).await;
+            self.metrics.matched_deliveries.inc_by(records.len() as u64);
+        }
+        self.complete.drain(..).for_each(Settle::done);
+    }
+
+    /// One decision a match.
+    async fn decide(&mut self, matches: &[Match]) -> Vec<Decision> {
+        let (questions, asked) = questions_about(matches);
+        let answer = tokio::time::timeout(self.rights_wait, self.access.decide(questions)).await;
+        self.rights_wait = if answer.is_ok() { RIGHTS_WAIT } else { RIGHTS_SHORT_WAIT };
+        let answer = answer.unwrap_or_default();
+        asked.iter().map(|number| answer.get(*number).copied().unwrap_or(Decision::Unknown)).collect()
+    }
+}
+
+/// The questions, and for each match the number of its own: each pair of event and consumer is asked about once.
+fn questions_about(matches: &[Match]) -> (Vec<Question>, Vec<usize>) {
+    let mut questions = Vec::new();
+    let mut numbers: HashMap<(*const Matched, &str), usize> = HashMap::new();
+    let mut asked = Vec::with_capacity(matches.len());
+    for matched in matches {
+        let number = *numbers.entry((Arc::as_ptr(&matched.event), &matched.consumer)).or_insert_with(|| {
+            questions.push(question::push(&matched.consumer, &matched.event.event));
+            questions.len() - 1
+        });
+        asked.push(number);
+    }
+    (questions, asked)
+}
+
+fn record_of(matched: &Match) -> OwnedRecord {
+    let event = &matched.event;
+    let headers = DeliveryHeaders {
+        subscription: matched.subscription,
+        position: matched.position,
+        delivery: DeliveryId::of(matched.subscription, event.identity),
+        attempt: 0,
+        created: event.created,
+        first_failure: None,
+        last_outcome: None,
+        kind: DeliveryKind::Event,
+        traceparent: event.traceparent.clone(),
+        reason: None,
+    };
+    OwnedRecord {
+        topic: topics::DELIVERIES,
+        key: Bytes::copy_from_slice(matched.endpoint.as_bytes()),
+        value: event.body.clone(),
+        headers: append::headers(headers.to_pairs()),
+    }
+}
+
+/// The loop's first stage.
+struct Decoding {
+    look_up: LookUp,
+    metrics: Arc<Metrics>,
+    batch: usize,
+}
+
+impl Decoding {
+    async fn run(
+        mut self,
+        mut records: mpsc::Receiver<Work>,
+        hand_on: mpsc::Sender<Vec<Decoded>>,
+        stop: &CancellationToken,
+    ) {
+        let mut works = Vec::with_capacity(self.batch);
+        loop {
+            let taken = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                taken = records.recv_many(&mut works, self.batch) => taken,
+            };
+            if taken == 0 {
+                return;
+            }
+            let mut batch: Vec<Decoded> = works.drain(..).filter_map(|work| self.decode(work)).collect();
+            let asked: Vec<_> = batch.iter().map(|decoded| (decoded.identity, decoded.at)).collect();
+            let elsewhere = self.look_up.stored_elsewhere(&asked).await;
+            for (decoded, elsewhere) in batch.iter_mut().zip(elsewhere) {
+                decoded.stored_elsewhere = elsewhere;
+            }
+            if hand_on.send(batch).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// An event that cannot be decoded is settled here; the projector parks it with its reason.
+    fn decode(&self, work: Work) -> Option<Decoded> {
+        let Work { record, settle } = work;
+        let value = record.value.unwrap_or_default();
+        let Ok(event) = Event::parse(&value) else {
+            self.metrics.undecodable_events.inc();
+            settle.done();
+            return None;
+        };
+        let traceparent = record.headers.iter().find(|(name, _)| name == "traceparent");
+        let traceparent = traceparent.and_then(|(_, value)| String::from_utf8(value.clone()).ok());
+        let at = Position { partition: record.partition, offset: record.offset };
+        let (identity, body) = (event.identity(), Bytes::from(value));
+        Some(Decoded { event, identity, body, traceparent, at, stored_elsewhere: false, settle })
+    }
+}

@@ -1,0 +1,362 @@
+//! The push loop: what the log hands out is opened, judged by the view, asked about, and put into its endpoint's lane.
+//!
+//! Nothing here waits for a receiver. What must wait for the view is held aside; rights that are not known at once are waited
+//! for beside the loop. [`crate::sending`] does the rest when a delivery's turn comes.
+//!
+//! Bounds: the budgets of the two loops; everything in hand hangs on one of their records.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use access::{Access, Decision, Question};
+use event::{AttemptOutcome, DeliveryKind, Micros, topics::MAX_ATTEMPTS};
+use kafka_loop::{Producer, Settle, Work};
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    append::append_all,
+    config::PushConfig,
+    delivery::{self, Delivery, Try},
+    endpoint::{Lane, Pool, Waiting, key_of},
+    held::Held,
+    metrics::Metrics,
+    outcome::{self, Dropped, Ended, Ladder, Next, PutBack, Verdict},
+    queue::{Queue, Start},
+    sending,
+    settled::{Begin, Settled},
+    subscriptions::{Standing, Target, View},
+    webhook_client::WebhookClient,
+};
+
+/// Records that are looked at together at most.
+const BATCH: usize = 256;
+/// How long the loop itself waits for rights; an answer that takes longer is waited for beside it.
+const RIGHTS_INLINE: Duration = Duration::from_millis(50);
+/// While so many outcomes wait for the log, nothing is sent: after a crash all of that would be sent again.
+const SETTLING_MAX: usize = 2_048;
+/// How often what is held is looked at without a poll of the view.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What both push loops and all sends share.
+pub(crate) struct Push {
+    /// The subscriptions.
+    pub(crate) view: Arc<View>,
+    /// Who may receive what.
+    pub(crate) access: Access,
+    /// The way out.
+    pub(crate) client: WebhookClient,
+    /// The settings.
+    pub(crate) config: PushConfig,
+    /// The series.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Told when nothing new may start.
+    pub(crate) stop: CancellationToken,
+    producer: Producer,
+    ladder: Ladder,
+    settled: Arc<Settled<Settle>>,
+    queue: Mutex<Queue<Box<Ready>>>,
+    /// Tries that have ended and whose records are not acknowledged yet.
+    settling: AtomicUsize,
+    tasks: TaskTracker,
+    cut: CancellationToken,
+}
+
+/// What a push needs from outside.
+pub(crate) struct Parts {
+    /// The subscriptions.
+    pub(crate) view: Arc<View>,
+    /// Who may receive what.
+    pub(crate) access: Access,
+    /// The way out.
+    pub(crate) client: WebhookClient,
+    /// Where outcomes go.
+    pub(crate) producer: Producer,
+    /// The series.
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// A delivery that may be sent when its turn comes.
+pub(crate) struct Ready {
+    /// The delivery.
+    pub(crate) delivery: Delivery,
+    /// What was asked about it; nothing for a validation.
+    pub(crate) question: Option<Question>,
+    /// When that was permitted.
+    pub(crate) permitted: Instant,
+}
+
+struct Going {
+    delivery: Delivery,
+    target: Target,
+    question: Option<Question>,
+}
+
+impl Push {
+    /// Nothing is in hand yet.
+    pub(crate) fn new(
+        parts: Parts,
+        config: PushConfig,
+        ladder: Ladder,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        let Parts { view, access, client, producer, metrics } = parts;
+        Arc::new(Self {
+            view,
+            access,
+            client,
+            metrics,
+            stop,
+            producer,
+            ladder,
+            settled: Settled::new(config.settled_window),
+            queue: Mutex::new(Queue::new(config.limits)),
+            settling: AtomicUsize::new(0),
+            tasks: TaskTracker::new(),
+            cut: CancellationToken::new(),
+            config,
+        })
+    }
+
+    /// Takes what one loop hands out, until the stop or the loop's end.
+    pub(crate) async fn take(self: &Arc<Self>, mut records: mpsc::Receiver<Work>, lane: Lane) {
+        let mut held = Held::new(Instant::now());
+        let mut counted = 0;
+        let mut polls = self.view.polls();
+        let mut works = Vec::with_capacity(BATCH);
+        loop {
+            let look = async {
+                // Either is a reason to look; the view outlives this loop.
+                tokio::time::timeout(LOOK_EVERY, polls.changed()).await.is_ok()
+            };
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                taken = records.recv_many(&mut works, BATCH) => if taken == 0 { return },
+                _ = look, if !held.is_empty() => {}
+            }
+            let mut deliveries = held.reached(self.view.position());
+            for late in held.given_up(Instant::now()) {
+                self.conclude(late, Ended::PutBack(PutBack::ViewBehind), Duration::ZERO);
+            }
+            deliveries.extend(works.drain(..).filter_map(|work| self.open(work)));
+            let going = self.judge(deliveries, &mut held);
+            let now_held = i64::try_from(held.len()).unwrap_or(i64::MAX);
+            self.metrics.held.add(now_held - std::mem::replace(&mut counted, now_held));
+            self.ask(going, lane).await;
+        }
+    }
+
+    /// Opens a record. One that is no delivery, or a second copy, ends here.
+    fn open(self: &Arc<Self>, work: Work) -> Option<Delivery> {
+        let Work { record, settle } = work;
+        let headers = match delivery::headers_of(&record) {
+            Ok(headers) => headers,
+            Err(why) => {
+                self.metrics.unreadable.inc();
+                tracing::error!(%why, kafka.offset = record.offset, "a record is no delivery and goes to the dead letters");
+                let push = Arc::clone(self);
+                self.spawn(async move {
+                    append_all(&push.producer, &[delivery::parked(record, &why)], &push.metrics).await;
+                    settle.done();
+                });
+                return None;
+            }
+        };
+        match self.settled.begin((headers.delivery, headers.attempt), settle) {
+            Begin::First(hand) => {
+                let opened = Delivery::open(headers, record, hand);
+                if opened.is_readable() {
+                    return Some(opened);
+                }
+                self.metrics.unreadable.inc();
+                self.conclude(
+                    opened,
+                    Ended::Unreadable("the event cannot be read".to_owned()),
+                    Duration::ZERO,
+                );
+            }
+            Begin::Shared => self.metrics.repeated_deliveries.inc(),
+            Begin::Repeated(settle) => {
+                self.metrics.repeated_deliveries.inc();
+                settle.done();
+            }
+        }
+        None
+    }
+
+    /// Asks the view about each delivery; what it does not know yet is held.
+    fn judge(self: &Arc<Self>, deliveries: Vec<Delivery>, held: &mut Held<Delivery>) -> Vec<Going> {
+        let mut going = Vec::with_capacity(deliveries.len());
+        for mut delivery in deliveries {
+            match self.view.standing(&delivery.headers) {
+                Standing::Goes(target) => {
+                    let question = delivery.take_question(&target.consumer);
+                    going.push(Going { delivery, target, question });
+                }
+                Standing::Behind => {
+                    self.view.hurry();
+                    held.keep(delivery.headers.position, Instant::now(), delivery);
+                }
+                Standing::Ends(ended) => self.conclude(delivery, ended, Duration::ZERO),
+            }
+        }
+        going
+    }
+
+    /// Asks for the rights to all of them together. What is known is known at once, and the order stays.
+    async fn ask(self: &Arc<Self>, going: Vec<Going>, lane: Lane) {
+        let questions: Vec<Question> = going.iter().filter_map(|going| going.question.clone()).collect();
+        if questions.is_empty() {
+            self.admit(going, Vec::new(), lane);
+            return;
+        }
+        let access = self.access.clone();
+        let mut answer = Box::pin(async move { access.decide(questions).await });
+        match tokio::time::timeout(RIGHTS_INLINE, &mut answer).await {
+            Ok(decisions) => self.admit(going, decisions, lane),
+            Err(_) => {
+                let push = Arc::clone(self);
+                self.spawn(async move {
+                    let decisions = answer.await;
+                    push.admit(going, decisions, lane);
+                });
+            }
+        }
+    }
+
+    /// Puts what may be sent into its endpoint's lane.
+    fn admit(self: &Arc<Self>, going: Vec<Going>, decisions: Vec<Decision>, lane: Lane) {
+        if self.stop.is_cancelled() {
+            return;
+        }
+        let mut decisions = decisions.into_iter();
+        for Going { delivery, target, question } in going {
+            let decision = match question {
+                Some(_) => decisions.next().unwrap_or(Decision::Unknown),
+                None => Decision::Permit,
+            };
+            match decision {
+                Decision::Permit => self.offer(delivery, question, &target, lane),
+                Decision::Refuse => self.conclude(delivery, Ended::Dropped(Dropped::Refused), Duration::ZERO),
+                Decision::Unknown => {
+                    self.conclude(delivery, Ended::PutBack(PutBack::RightsUnknown), Duration::ZERO);
+                }
+            }
+        }
+        self.start();
+    }
+
+    fn offer(self: &Arc<Self>, delivery: Delivery, question: Option<Question>, target: &Target, lane: Lane) {
+        let (weight, attempt) = (delivery.weight(), delivery.headers.attempt);
+        let item = Box::new(Ready { delivery, question, permitted: Instant::now() });
+        let waiting = Waiting { item, weight, is_last_attempt: attempt.saturating_add(1) >= MAX_ATTEMPTS };
+        let offered = self.queue().offer(&key_of(&target.endpoint), lane, waiting);
+        if let Err(full) = offered {
+            self.conclude(full.item.delivery, Ended::PutBack(PutBack::QueueFull), Duration::ZERO);
+        }
+    }
+
+    /// Starts whatever may start now.
+    pub(crate) fn start(self: &Arc<Self>) {
+        loop {
+            if self.stop.is_cancelled() || self.settling.load(Ordering::Relaxed) >= SETTLING_MAX {
+                return;
+            }
+            let next = self.queue().next();
+            match next {
+                Some(Start::Send(key, pool, ready)) => {
+                    self.spawn(sending::send(Arc::clone(self), key, pool, ready));
+                }
+                Some(Start::Skip(ready)) => self.conclude(ready.delivery, Ended::Skipped, Duration::ZERO),
+                None => break,
+            }
+        }
+        self.observe();
+    }
+
+    /// The queue, for as long as one call takes.
+    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue<Box<Ready>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a try beside the caller.
+    fn conclude(self: &Arc<Self>, delivery: Delivery, ended: Ended, took: Duration) {
+        let push = Arc::clone(self);
+        self.spawn(async move { push.settle(delivery, ended, took).await });
+    }
+
+    /// Ends a try: its records are appended and acknowledged together, then the delivery's own record is settled.
+    pub(crate) async fn settle(self: &Arc<Self>, delivery: Delivery, ended: Ended, took: Duration) {
+        let now = Micros::now();
+        let headers = &delivery.headers;
+        let verdict = outcome::decide(self.ladder, headers.attempt, headers.created, &ended, now);
+        self.note(&delivery, &ended, &verdict, now);
+        let records = delivery.records(Try { ended: &ended, verdict: &verdict, took, now }, self.ladder);
+        self.settling.fetch_add(1, Ordering::Relaxed);
+        append_all(&self.producer, &records, &self.metrics).await;
+        delivery.settle(verdict.outcome != AttemptOutcome::PutBack);
+        if self.settling.fetch_sub(1, Ordering::Relaxed) == SETTLING_MAX {
+            self.start();
+        }
+    }
+
+    fn note(&self, delivery: &Delivery, ended: &Ended, verdict: &Verdict, now: Micros) {
+        let headers = &delivery.headers;
+        let (id, subscription) = (headers.delivery, headers.subscription);
+        self.metrics.attempt(verdict.outcome);
+        if let Ended::PutBack(why) = ended {
+            self.metrics.put_back.with_label_values(&[why.text()]).inc();
+        }
+        if let Ended::Dropped(why) = ended {
+            tracing::info!(delivery.id = %id, subscription.id = %subscription, reason = why.text(), "a delivery is dropped");
+        }
+        if let Next::Dead(reason) = &verdict.next {
+            tracing::warn!(delivery.id = %id, subscription.id = %subscription, reason, "a delivery goes to the dead letters");
+        }
+        let is_first = headers.attempt == 0 && headers.kind == DeliveryKind::Event;
+        if is_first && verdict.outcome == AttemptOutcome::Delivered {
+            self.metrics.match_to_answer_seconds.observe(now.since(headers.created).as_secs_f64());
+        }
+    }
+
+    fn observe(&self) {
+        let (quick, slow, fresh, due) = {
+            let queue = self.queue();
+            let waiting = |lane| queue.load(lane).count;
+            let in_flight = |pool| queue.in_flight(pool);
+            (in_flight(Pool::Quick), in_flight(Pool::Slow), waiting(Lane::Fresh), waiting(Lane::Due))
+        };
+        let metrics = &self.metrics;
+        for (gauge, value) in [
+            (&metrics.in_flight_quick, quick),
+            (&metrics.in_flight_slow, slow),
+            (&metrics.waiting_fresh, fresh),
+            (&metrics.waiting_due, due),
+        ] {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let cut = self.cut.clone();
+        self.tasks.spawn(async move { cut.run_until_cancelled_owned(work).await });
+    }
+
+    /// After the stop: what waits is given back, what is on its way may finish within a grace.
+    pub(crate) async fn finish(&self) {
+        let left = self.queue().clear();
+        drop(left);
+        self.tasks.close();
+        if !crate::finish::within_grace(self.tasks.wait()).await {
+            tracing::warn!(sends = self.tasks.len(), "sends are cut; their deliveries come again");
+            self.cut.cancel();
+            self.tasks.wait().await;
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! One send: a last look at view and rights, the request, its outcome.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use access::Decision;
+use event::Micros;
+
+use crate::{
+    endpoint::{EndpointKey, Pool},
+    outcome::{Dropped, Ended, PutBack},
+    push::{Push, Ready},
+    queue::Finished,
+    subscriptions::{Standing, Target},
+    webhook_client::{Answer, Fault, Request},
+};
+
+/// Rights that were permitted longer ago are asked about again before the send.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// The permit of a send. Dropped, it goes back, and the next delivery may start.
+struct Slot {
+    push: Arc<Push>,
+    key: EndpointKey,
+    pool: Pool,
+    finished: Option<Finished>,
+}
+
+impl Slot {
+    /// Still no answer: leave the quick pool if the slow one has room.
+    fn slowed(&mut self) {
+        if self.pool == Pool::Quick && self.push.queue().slowed(&self.key) {
+            self.pool = Pool::Slow;
+            self.push.start();
+        }
+    }
+
+    /// Gives the permit back with what is known of the outcome.
+    fn finish(mut self, succeeded: bool, started: Instant) {
+        self.finished = Some(Finished { succeeded, started, now: Instant::now() });
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let opened = match self.finished {
+            Some(finished) => self.push.queue().finished(&self.key, self.pool, finished),
+            None => {
+                self.push.queue().abandoned(&self.key, self.pool);
+                false
+            }
+        };
+        if opened {
+            self.push.metrics.circuits_opened.inc();
+            // Of the key only the host: a path may hold a secret.
+            let host = self.key.split('/').nth(2).unwrap_or_default();
+            tracing::warn!(endpoint.host = host, "an endpoint keeps failing; it is probed from now on");
+        }
+        self.push.start();
+    }
+}
+
+/// Sends a delivery whose turn has come, and settles it.
+pub(crate) async fn send(push: Arc<Push>, key: EndpointKey, pool: Pool, ready: Box<Ready>) {
+    let mut slot = Slot { push: Arc::clone(&push), key, pool, finished: None };
+    let target = match last_look(&push, &ready).await {
+        Ok(target) => target,
+        Err(ended) => {
+            drop(slot);
+            push.settle(ready.delivery, ended, Duration::ZERO).await;
+            return;
+        }
+    };
+    let delivery = ready.delivery;
+    let request = Request {
+        address: target.endpoint,
+        body: delivery.body.clone(),
+        delivery: delivery.headers.delivery,
+        now: Micros::now(),
+    };
+    let started = Instant::now();
+    let answer = post(&push, request, &mut slot).await;
+    let took = started.elapsed();
+    push.metrics.send_seconds.observe(took.as_secs_f64());
+    let (succeeded, ended) = match answer {
+        Ok(Answer { status, retry_after }) => {
+            (status.is_success(), Ended::Answered { status: status.as_u16(), retry_after })
+        }
+        Err(fault) => (false, Ended::Unanswered(fault.to_string())),
+    };
+    slot.finish(succeeded, started);
+    push.settle(delivery, ended, took).await;
+}
+
+/// What changed while the delivery waited for its turn.
+async fn last_look(push: &Push, ready: &Ready) -> Result<Target, Ended> {
+    let target = match push.view.standing(&ready.delivery.headers) {
+        Standing::Goes(target) => target,
+        Standing::Behind => return Err(Ended::PutBack(PutBack::ViewBehind)),
+        Standing::Ends(ended) => return Err(ended),
+    };
+    let Some(question) = &ready.question else { return Ok(target) };
+    if ready.permitted.elapsed() <= FRESH {
+        return Ok(target);
+    }
+    match push.access.decide_one(question.clone()).await {
+        Decision::Permit => Ok(target),
+        Decision::Refuse => Err(Ended::Dropped(Dropped::Refused)),
+        Decision::Unknown => Err(Ended::PutBack(PutBack::RightsUnknown)),
+    }
+}
+
+/// The request, in all within the timeout; it moves to the slow pool when its answer takes long.
+async fn post(push: &Push, request: Request, slot: &mut Slot) -> Result<Answer, Fault> {
+    let timeout = push.config.timeout;
+    let slow_after = push.config.limits.slow_after.max(Duration::from_millis(1));
+    let started = Instant::now();
+    let mut answer = Box::pin(push.client.post(request));
+    loop {
+        let left = timeout.saturating_sub(started.elapsed());
+        let wait = if slot.pool == Pool::Quick { left.min(slow_after) } else { left };
+        match tokio::time::timeout(wait, &mut answer).await {
+            Ok(answer) => return answer,
+            Err(_) if started.elapsed() >= timeout => return Err(Fault::TimedOut),
+            Err(_) => slot.slowed(),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+use std::sync::Mutex;
+
+use axum::{Router, extract::State, http::HeaderMap as Headers, response::IntoResponse, routing::post};
+use tokio::{net::TcpListener, task::JoinSet};
+
+use super::*;
+
+#[derive(Clone, Default)]
+struct Sink {
+    seen: Arc<Mutex<Vec<(Headers, String)>>>,
+}
+
+/// A receiver on a port of its own; the set ends it.
+async fn receiver(sink: Sink) -> (String, JoinSet<()>) {
+    async fn take(State(sink): State<Sink>, headers: Headers, body: String) -> StatusCode {
+        sink.seen.lock().unwrap().push((headers, body));
+        StatusCode::ACCEPTED
+    }
+    async fn elsewhere() -> impl IntoResponse {
+        (StatusCode::FOUND, [("location", "/hook")])
+    }
+    async fn later() -> impl IntoResponse {
+        (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "120")])
+    }
+    async fn long() -> impl IntoResponse {
+        (StatusCode::OK, "x".repeat(4 << 20))
+    }
+    let routes = Router::new()
+        .route("/hook", post(take))
+        .route("/hooks.slack.com", post(take))
+        .route("/elsewhere", post(elsewhere))
+        .route("/later", post(later))
+        .route("/long", post(long))
+        .with_state(sink);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    (base, tasks)
+}
+
+fn client(allow_loopback: bool) -> WebhookClient {
+    WebhookClient::new(AddressPolicy { allow_loopback }, 4).unwrap()
+}
+
+fn request(address: &str) -> Request {
+    Request {
+        address: address.to_owned(),
+        body: Bytes::from_static(b"{\"id\": 1}"),
+        delivery: DeliveryId(0xabc),
+        now: Micros(1_700_000_000_500_000),
+    }
+}
+
+#[tokio::test]
+async fn the_event_goes_out_as_it_is_stored_with_its_delivery_id() {
+    let sink = Sink::default();
+    let (base, _tasks) = receiver(sink.clone()).await;
+    let answer = client(true).post(request(&format!("{base}/hook"))).await.unwrap();
+    assert_eq!(answer, Answer { status: StatusCode::ACCEPTED, retry_after: None });
+    let seen = sink.seen.lock().unwrap();
+    let (headers, body) = &seen[0];
+    assert_eq!(body, "{\"id\": 1}");
+    assert_eq!(headers["content-type"], "application/json; charset=utf-8");
+    assert_eq!(headers["webhook-id"], "00000000000000000000000000000abc");
+    assert_eq!(headers["webhook-timestamp"], "1700000000");
+}
+
+#[tokio::test]
+async fn slack_gets_a_text() {
+    let sink = Sink::default();
+    let (base, _tasks) = receiver(sink.clone()).await;
+    client(true).post(request(&format!("{base}/hooks.slack.com"))).await.unwrap();
+    assert_eq!(sink.seen.lock().unwrap()[0].1, r#"{"text":"{\"id\": 1}"}"#);
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed_and_long_answers_not_read() {
+    let sink = Sink::default();
+    let (base, _tasks) = receiver(sink.clone()).await;
+    let client = client(true);
+    assert_eq!(client.post(request(&format!("{base}/elsewhere"))).await.unwrap().status, StatusCode::FOUND);
+    assert_eq!(client.post(request(&format!("{base}/long"))).await.unwrap().status, StatusCode::OK);
+    assert!(sink.seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_receivers_wish_to_wait_is_read() {
+    let (base, _tasks) = receiver(Sink::default()).await;
+    let answer = client(true).post(request(&format!("{base}/later"))).await.unwrap();
+    assert_eq!(answer.retry_after, Some(Duration::from_secs(120)));
+}
+
+#[tokio::test]
+async fn names_and_numbers_of_loopback_are_refused_without_a_connection() {
+    let sink = Sink::default();
+    let (base, _tasks) = receiver(sink.clone()).await;
+    let port = base.rsplit(':').next().unwrap();
+    let client = client(false);
+    for host in ["localhost", "127.0.0.1", "2130706433", "[::1]", "[::ffff:127.0.0.1]"] {
+        let fault = client.post(request(&format!("https://{host}:{port}/hook"))).await.unwrap_err();
+        assert_eq!(fault, Fault::Refused(AddressRefusal::NotPublic), "{host}");
+    }
+    assert_eq!(client.post(request(&base)).await, Err(Fault::Refused(AddressRefusal::NotHttps)));
+    assert_eq!(client.post(request("no address")).await, Err(Fault::Refused(AddressRefusal::NotAUrl)));
+    assert!(sink.seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn nobody_listening_is_no_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/hook", listener.local_addr().unwrap());
+    drop(listener);
+    assert_eq!(client(true).post(request(&address)).await, Err(Fault::Connect));
+}
+
+#[test]
+fn a_date_counts_from_now_and_nonsense_does_not_count() {
+    let now = Micros::parse_rfc3339("2026-11-23T08:00:00Z").unwrap();
+    let check = |text: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_str(text).unwrap());
+        retry_after(&headers, now).map(|wait| wait.as_secs())
+    };
+    assert_eq!(check("Mon, 23 Nov 2026 08:02:00 GMT"), Some(120));
+    assert_eq!(check("Mon, 23 Nov 2026 07:00:00 GMT"), Some(0));
+    assert_eq!(check(" 7 "), Some(7));
+    assert_eq!(check("-1"), None);
+    assert_eq!(check("soon"), None);
+}

@@ -1,0 +1,10 @@
+//! The dispatcher against a real log, a real database and the local Altinn.
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod matching;
+#[cfg(test)]
+mod push;
+#[cfg(test)]
+mod retry;

@@ -1,0 +1,75 @@
+use std::collections::BTreeSet;
+
+use event::{AttemptOutcome, topics};
+use kafka_loop::groups;
+use local_altinn::Mode;
+
+use crate::harness::{Harness, PATIENCE, event, wait_until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_arrives_once_at_every_subscription_that_it_matches() {
+    let mut harness = Harness::prepare(&[]).await;
+    let hooks = ["a", "b", "not-validated"].map(|name| harness.altinn.webhook(name));
+    for hook in &hooks[..2] {
+        harness.subscribe(&hook.url).await;
+    }
+    harness.create("/org/ttd", &hooks[2].url).await;
+    harness.run().await;
+    let attempts = harness.reader(topics::ATTEMPTS);
+    let published = event("one");
+    harness.publish(&published).await;
+    for hook in &hooks[..2] {
+        let received = hook.wait_for(1, PATIENCE).await.unwrap();
+        assert_eq!(received[0].body, published.json().as_bytes());
+        assert_eq!(received[0].header("content-type"), Some("application/json; charset=utf-8"));
+    }
+    attempts.wait_for(2).await;
+    harness.publish(&published).await;
+    harness.publish(&event("two")).await;
+    attempts.wait_for(4).await;
+    harness.drained(groups::MATCH, topics::EVENTS).await;
+    harness.drained(groups::PUSH, topics::DELIVERIES).await;
+    assert_eq!(hooks.map(|hook| hook.count()), [2, 2, 0], "the repeated event was pushed once");
+    let outcomes: BTreeSet<_> = attempts.attempts().iter().map(|attempt| attempt.outcome.name()).collect();
+    assert_eq!(outcomes, BTreeSet::from([AttemptOutcome::Delivered.name()]));
+    harness.life.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_decoded_and_who_may_not_receive_hold_nothing_up() {
+    let mut harness = Harness::prepare(&[]).await;
+    let (hook, other) = (harness.altinn.webhook("hook"), harness.altinn.webhook("other"));
+    harness.subscribe(&hook.url).await;
+    harness.subscribe_as("/org/nobody", &other.url).await;
+    harness.run().await;
+    harness.publish_raw("key", b"garbage").await;
+    harness.publish_raw("key", b"").await;
+    harness.publish_raw("key", b"{\"specversion\":\"1.0\"}").await;
+    harness.publish(&event("one")).await;
+    hook.wait_for(1, PATIENCE).await.unwrap();
+    harness.drained(groups::MATCH, topics::EVENTS).await;
+    assert_eq!(other.count(), 0);
+    harness.life.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_answer_about_rights_is_not_a_no() {
+    let mut harness = Harness::prepare(&[("RETRY_DELAY_DIVISOR", "50")]).await;
+    let hook = harness.altinn.webhook("hook");
+    harness.subscribe(&hook.url).await;
+    harness.altinn.pdp().set(Mode::Fail(500));
+    harness.run().await;
+    let attempts = harness.reader(topics::ATTEMPTS);
+    harness.publish(&event("one")).await;
+    attempts.wait_for(1).await;
+    assert_eq!(attempts.attempts()[0].outcome, AttemptOutcome::PutBack);
+    harness.altinn.pdp().set(Mode::Answer);
+    hook.wait_for(1, PATIENCE).await.unwrap();
+    wait_until("it was delivered", || {
+        attempts.attempts().last().is_some_and(|attempt| attempt.outcome == AttemptOutcome::Delivered)
+    })
+    .await;
+    let last = attempts.attempts().pop().unwrap();
+    assert_eq!(last.attempt, 1, "putting back used up no attempt");
+    harness.life.shutdown().await.unwrap();
+}

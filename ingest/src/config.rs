@@ -1,0 +1,80 @@
+//! What can be set about ingest.
+
+use std::time::Duration;
+
+use service::env::Env;
+
+/// Bytes of request bodies in hand below which one full batch would never be let in.
+const IN_FLIGHT_BYTES_MIN: usize = 2 * 1024 * 1024;
+
+/// Settings of ingest.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Domain of the apps: an app of `ttd` lives at `https://ttd.{apps_domain}/ttd/…`.
+    pub apps_domain: String,
+    /// Bytes of request bodies in hand at once, over all publishers; beyond it the answer is 503.
+    pub in_flight_bytes: usize,
+    /// Requests of one publisher in hand at once; beyond it the answer is 429.
+    pub in_flight_per_publisher: usize,
+    /// Longest wait for the log's acknowledgement before the answer is 503.
+    pub ack_timeout: Duration,
+    /// Longest wait for the whole body of a request before the answer is 408.
+    pub body_timeout: Duration,
+}
+
+impl Config {
+    /// `APPS_DOMAIN`, `INGEST_IN_FLIGHT_BYTES`, `INGEST_IN_FLIGHT_PER_PUBLISHER`, `INGEST_ACK_TIMEOUT_MS`, `INGEST_BODY_TIMEOUT_MS`.
+    pub fn from_env(env: &Env) -> Self {
+        let config = Self {
+            apps_domain: env.text("APPS_DOMAIN", "apps.altinn.no").to_ascii_lowercase(),
+            in_flight_bytes: env.parsed("INGEST_IN_FLIGHT_BYTES", "bytes as a whole number", "67108864"),
+            in_flight_per_publisher: env.parsed(
+                "INGEST_IN_FLIGHT_PER_PUBLISHER",
+                "a whole number above 0",
+                "512",
+            ),
+            ack_timeout: env.duration_ms("INGEST_ACK_TIMEOUT_MS", 6_000),
+            body_timeout: env.duration_ms("INGEST_BODY_TIMEOUT_MS", 10_000),
+        };
+        config.check(env);
+        config
+    }
+
+    fn check(&self, env: &Env) {
+        if self.in_flight_bytes < IN_FLIGHT_BYTES_MIN
+            || self.in_flight_bytes > usize::try_from(u32::MAX).unwrap_or(0)
+        {
+            env.mistake("INGEST_IN_FLIGHT_BYTES", "is not between 2097152 and 4294967295; example: 67108864");
+        }
+        if self.in_flight_per_publisher == 0 {
+            env.mistake("INGEST_IN_FLIGHT_PER_PUBLISHER", "is 0; nobody could ever publish; example: 512");
+        }
+        if self.ack_timeout.is_zero() || self.body_timeout.is_zero() {
+            env.mistake("INGEST_ACK_TIMEOUT_MS, INGEST_BODY_TIMEOUT_MS", "one is 0; example: 6000");
+        }
+        if url::Url::parse(&format!("https://ttd.{}/", self.apps_domain)).is_err() {
+            env.mistake("APPS_DOMAIN", "is not a domain; example: apps.altinn.no");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_hold_and_impossible_settings_are_mistakes() {
+        let env = Env::from_pairs([]);
+        let config = Config::from_env(&env);
+        assert!(env.finish().is_ok());
+        assert_eq!(config.apps_domain, "apps.altinn.no");
+        let env = Env::from_pairs([
+            ("APPS_DOMAIN", "a b"),
+            ("INGEST_IN_FLIGHT_BYTES", "1"),
+            ("INGEST_IN_FLIGHT_PER_PUBLISHER", "0"),
+            ("INGEST_ACK_TIMEOUT_MS", "0"),
+        ]);
+        Config::from_env(&env);
+        assert_eq!(env.finish().map_err(|error| error.0.len()), Err(4));
+    }
+}

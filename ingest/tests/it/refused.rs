@@ -1,0 +1,214 @@
+//! What is refused, how the client reads it, and that nothing of it is on the log.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http::StatusCode;
+use local_altinn::Mode;
+
+use crate::world::{APP, BATCH, GENERIC, RESOURCE, SEED, STRUCTURED, World, config, generic};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_content_type_is_told_before_anybody_asks_who_calls() {
+    let world = World::without_log(config()).await;
+    for path in [GENERIC, SEED, APP] {
+        let answer = world.post(path, &[("content-type", "text/plain")], "x").await;
+        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{path}");
+        assert_eq!(answer.json()["code"], "unsupported-content-type");
+    }
+    let plain = world.publish(GENERIC, &world.ttd(), "application/json", generic("1")).await;
+    assert_eq!(plain.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(world.altinn.openid_requests(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_without_the_right_token_read_an_empty_401_or_403() {
+    let world = World::without_log(config()).await;
+    let no_scope = world.altinn.enterprise_token(Some("ttd"), "991825827", &[]);
+    let platform = world.altinn.platform_token("ttd", "apps-test");
+    for (path, headers, status) in [
+        (GENERIC, vec![], 401),
+        (GENERIC, vec![("authorization", "Bearer ".to_owned())], 401),
+        (GENERIC, vec![("authorization", "Bearer x".to_owned())], 401),
+        (GENERIC, vec![("platformaccesstoken", platform.clone())], 401),
+        (GENERIC, vec![("authorization", format!("Bearer {no_scope}"))], 403),
+        (SEED, vec![("authorization", format!("Bearer {no_scope}"))], 403),
+        (APP, vec![("platformaccesstoken", platform)], 401),
+        (APP, vec![("authorization", format!("Bearer {}", world.ttd()))], 403),
+    ] {
+        let mut all = vec![("content-type", STRUCTURED)];
+        all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
+        let answer = world.post(path, &all, generic("1")).await;
+        assert_eq!((answer.status.as_u16(), answer.body.as_str()), (status, ""), "{path} {all:?}");
+        let challenge = if status == 401 { "Bearer" } else { "" };
+        assert_eq!(answer.header("www-authenticate"), challenge);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_an_event_is_told_all_at_once() {
+    let world = World::without_log(config()).await;
+    let answer = world.publish(GENERIC, &world.ttd(), STRUCTURED, r#"{"id":"","type":"t","Bad":1}"#).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer.header("content-type"), "application/problem+json; charset=utf-8");
+    let told = answer.json()["errors"]["RequestBody"].to_string();
+    for part in [
+        "id is empty",
+        "Bad is not a name",
+        "source is missing",
+        "specversion is missing",
+        "resource is missing",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let batch = format!("[{},{{\"id\":1}}]", generic("1"));
+    let answer = world.publish(GENERIC, &world.ttd(), BATCH, batch).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(
+        answer.json()["errors"]["RequestBody[1]"].to_string().contains("id is not a string"),
+        "{answer:?}"
+    );
+    assert!(answer.json()["errors"].get("RequestBody[0]").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_over_the_limits_are_413() {
+    let world = World::without_log(config()).await;
+    let long = |bytes: usize| format!("{{\"data\":\"{}\"}}", "x".repeat(bytes));
+    let many = format!("[{}]", vec![generic("1"); 1_001].join(","));
+    for (content_type, body, code) in [
+        (STRUCTURED, long(65_536), "body-too-large"),
+        (BATCH, format!("[{}]", long(1_100_000)), "body-too-large"),
+        (BATCH, format!("[{}]", long(65_536)), "event-too-large"),
+        (BATCH, many, "batch-too-long"),
+    ] {
+        let answer = world.publish(GENERIC, &world.ttd(), content_type, body).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (StatusCode::PAYLOAD_TOO_LARGE, &code.into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_may_only_publish_for_itself() {
+    let world = World::without_log(config()).await;
+    let bearer = format!("Bearer {}", world.altinn.personal_token(1337, 50_001_337, &[]));
+    let platform = world.altinn.platform_token("ttd", "apps-test");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("platformaccesstoken", &platform),
+        ("content-type", "application/json"),
+    ];
+    for source in [
+        "https://ttd.apps.altinn.no/ttd/apps-test-2/instances/1/2",
+        "https://ttd.apps.altinn.no/skd/apps-test/instances/1/2",
+        "https://evil.example/ttd/apps-test/instances/1/2",
+        "https://apps.altinn.no.evil.example/ttd/apps-test/instances/1/2",
+    ] {
+        let body = format!(r#"{{"source":"{source}","subject":"/party/1","type":"t","specversion":"1.0"}}"#);
+        let answer = world.post(APP, &headers, body).await;
+        assert!(matches!(answer.status.as_u16(), 401 | 400), "{source}: {answer:?}");
+        if answer.status == StatusCode::UNAUTHORIZED {
+            assert_eq!(answer.json(), "ttd/apps-test may not create events for that source");
+        }
+        assert_eq!(answer.header("content-type"), "application/json; charset=utf-8");
+    }
+    let answer = world.post(APP, &headers, r#"{"Subject":"/party/1"}"#).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer.header("content-type"), "application/json; charset=utf-8");
+    assert!(answer.body.contains("source, subject, type and specversion are mandatory"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_of_the_decision_point_is_403_and_no_answer_is_503() {
+    let world = World::without_log(config()).await;
+    let foreign = generic("1").replace(RESOURCE, "urn:altinn:resource:somebody-elses");
+    let answer = world.publish(GENERIC, &world.ttd(), STRUCTURED, foreign.clone()).await;
+    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::FORBIDDEN, ""));
+    let batch = world.publish(GENERIC, &world.ttd(), BATCH, format!("[{},{foreign}]", generic("1"))).await;
+    assert_eq!(batch.status, StatusCode::FORBIDDEN);
+    assert!(batch.json()["errors"].get("RequestBody[1]").is_some(), "{batch:?}");
+    world.altinn.pdp().set(Mode::Fail(500));
+    let other = generic("1").replace("things/1", "things/2");
+    let answer = world.publish(GENERIC, &world.ttd(), STRUCTURED, other).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "2"));
+    assert_eq!(
+        (answer.json()["code"].as_str(), answer.json()["retry"].as_str()),
+        (Some("rights-unknown"), Some("safe"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_nobody_can_look_up_now_is_503() {
+    let world = World::without_log(config()).await;
+    world.altinn.register().set(Mode::Fail(500));
+    let event = generic("1").replace(r#""id""#, r#""subject":"/organisation/991825827","id""#);
+    let answer = world.publish(GENERIC, &world.ttd(), STRUCTURED, event).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "2"));
+    assert_eq!(answer.json()["code"], "party-unknown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_away_is_503_within_its_bound() {
+    let world = World::without_log(config()).await;
+    let answer = world.publish(GENERIC, &world.ttd(), STRUCTURED, generic("1")).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "2"));
+    assert_eq!(
+        (answer.json()["code"].as_str(), answer.json()["retry"].as_str()),
+        (Some("log-unavailable"), Some("safe"))
+    );
+    assert_eq!(world.metric("ingest_events_total"), 0.0);
+    assert_eq!(world.metric("ingest_refused_total"), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_at_its_limit_reads_429_and_a_full_house_503() {
+    let mut settings = config();
+    settings.in_flight_per_publisher = 1;
+    settings.in_flight_bytes = 2 * 1024 * 1024;
+    settings.body_timeout = Duration::from_secs(60);
+    let world = World::without_log(settings).await;
+    // A request that stays in hand: its body never comes, and it may be as large as a batch.
+    let hanging = || Body::from_stream(futures::stream::pending::<Result<&'static str, std::io::Error>>());
+    let other = world.altinn.enterprise_token(Some("skd"), "310075728", &["altinn:events.publish"]);
+    let ttd = world.ttd();
+    let mut first = Box::pin(world.publish(GENERIC, &ttd, BATCH, hanging()));
+    let mut second = Box::pin(world.publish(GENERIC, &other, BATCH, hanging()));
+    let limited = async {
+        loop {
+            // Until the first one has its seat, this one is refused for another reason.
+            let answer = world.publish(GENERIC, &ttd, STRUCTURED, "{}").await;
+            if answer.status == StatusCode::TOO_MANY_REQUESTS {
+                break answer;
+            }
+        }
+    };
+    let limited = tokio::select! {
+        _ = &mut first => panic!("the first request ended"),
+        answer = limited => answer,
+    };
+    assert_eq!((limited.header("retry-after"), limited.json()["retry"].as_str()), ("1", Some("safe")));
+    let full = async {
+        loop {
+            let answer = world
+                .publish(
+                    GENERIC,
+                    &ttd,
+                    BATCH,
+                    Body::from_stream(futures::stream::empty::<Result<&str, std::io::Error>>()),
+                )
+                .await;
+            if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+                break answer;
+            }
+        }
+    };
+    let full = tokio::select! {
+        _ = &mut first => panic!("the first request ended"),
+        _ = &mut second => panic!("the second request ended"),
+        answer = full => answer,
+    };
+    assert_eq!((full.header("retry-after"), full.json()["code"].as_str()), ("1", Some("busy")));
+    drop((first, second));
+    assert_eq!(world.metric("ingest_in_flight_bytes"), 0.0);
+    let again = world.publish(GENERIC, &ttd, STRUCTURED, "{}").await;
+    assert_eq!(again.status, StatusCode::BAD_REQUEST, "what went away gave its place back");
+}

@@ -1,0 +1,58 @@
+//! Where each partition stands, and the step that a batch makes. Pure but for the look-up at the start.
+
+use std::collections::BTreeMap;
+
+use kafka_loop::{HandlerError, Record};
+use store::{Advance, Store, StoreError};
+
+/// The next offset of each partition, as it is stored.
+#[derive(Clone, Debug, Default)]
+pub struct Positions(BTreeMap<i32, i64>);
+
+impl Positions {
+    /// Reads the stored positions, or makes them from the committed ones.
+    ///
+    /// # Errors
+    /// As [`handler_error`].
+    pub async fn load(
+        &mut self,
+        store: &Store,
+        topic: &str,
+        committed: &[(i32, i64)],
+    ) -> Result<Vec<(i32, i64)>, HandlerError> {
+        let starts = store.start_positions(topic, committed).await.map_err(handler_error)?;
+        self.0.extend(starts.iter().copied());
+        Ok(starts)
+    }
+
+    /// The steps from where the partitions stand to behind these records.
+    pub fn steps<'r>(&self, records: impl IntoIterator<Item = &'r Record>) -> Vec<Advance> {
+        let mut steps: BTreeMap<i32, Advance> = BTreeMap::new();
+        for record in records {
+            let expected = self.0.get(&record.partition).copied().unwrap_or(record.offset);
+            let step = steps.entry(record.partition).or_insert(Advance {
+                partition: record.partition,
+                expected,
+                next: expected,
+            });
+            step.next = step.next.max(record.offset + 1);
+        }
+        steps.into_values().collect()
+    }
+
+    /// Takes note that steps were stored.
+    pub fn moved(&mut self, steps: &[Advance]) {
+        self.0.extend(steps.iter().map(|step| (step.partition, step.next)));
+    }
+}
+
+/// What a loop should do about a failed write.
+pub fn handler_error(error: StoreError) -> HandlerError {
+    match error {
+        StoreError::Unavailable(_) => HandlerError::Transient(error.into()),
+        StoreError::Stale => HandlerError::Lost(error.into()),
+        StoreError::Data(_) | StoreError::Migrate(_) | StoreError::Settings(_) | StoreError::Refused(_) => {
+            HandlerError::Fatal(error.into())
+        }
+    }
+}

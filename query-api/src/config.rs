@@ -1,0 +1,65 @@
+//! What can be set about the query-api.
+
+use std::time::Duration;
+
+use event::address::AddressPolicy;
+use service::env::Env;
+use url::Url;
+
+/// The query-api's settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What links start with: the address that clients use, without a slash at the end.
+    pub base_uri: String,
+    /// Hosts of apps end with this.
+    pub apps_domain: String,
+    /// Which webhook addresses are allowed.
+    pub addresses: AddressPolicy,
+    /// Most rows of one look into the store.
+    pub scan_rows: i64,
+    /// Most looks into the store a page.
+    pub scan_chunks: usize,
+    /// How long an unknown `after` waits for the projector.
+    pub unknown_after_wait: Duration,
+    /// Most readers that wait at once.
+    pub waiters_max: usize,
+    /// Time between two looks at the head while somebody waits.
+    pub head_poll: Duration,
+    /// Age at which a validation that was not answered is sent again.
+    pub validation_again: Duration,
+    /// How often a validation is sent in all.
+    pub validations_max: i32,
+}
+
+/// Longest wait that a reader may ask for.
+pub const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Largest page.
+pub const SIZE_MAX: i64 = 1_000;
+/// Page size when none is asked for.
+pub const SIZE_DEFAULT: i64 = 50;
+/// Most subscriptions of a person.
+pub const PERSON_SUBSCRIPTIONS_MAX: i64 = 100;
+/// Most subscriptions of any other consumer.
+pub const SUBSCRIPTIONS_MAX: i64 = 10_000;
+
+impl Config {
+    /// Reads the settings; mistakes are collected in `env`.
+    pub fn from_env(env: &Env) -> Self {
+        let base_uri = env.text("BASE_URI", "http://localhost:5080");
+        if Url::parse(&base_uri).is_err() {
+            env.mistake("BASE_URI", "is not an absolute URL; example: https://platform.example.no");
+        }
+        Self {
+            base_uri: base_uri.trim_end_matches('/').to_owned(),
+            apps_domain: env.text("APPS_DOMAIN", "apps.altinn.no"),
+            addresses: AddressPolicy { allow_loopback: env.flag("ALLOW_LOOPBACK_WEBHOOKS", false) },
+            scan_rows: env.parsed("FEED_SCAN_ROWS", "a whole number from 1", "5000"),
+            scan_chunks: env.parsed("FEED_SCAN_CHUNKS", "a whole number from 1", "5"),
+            unknown_after_wait: env.duration_ms("FEED_UNKNOWN_AFTER_WAIT_MS", 2_000),
+            waiters_max: env.parsed("FEED_WAITERS_MAX", "a whole number", "20000"),
+            head_poll: env.duration_ms("FEED_HEAD_POLL_MS", 20),
+            validation_again: env.duration_ms("VALIDATION_AGAIN_MS", 30_000),
+            validations_max: env.parsed("VALIDATIONS_MAX", "a whole number from 1", "10"),
+        }
+    }
+}

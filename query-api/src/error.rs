@@ -1,0 +1,116 @@
+//! Each refusal of a read: status, code, text, whether repeating is safe.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use service::problem::Problem;
+use store::StoreError;
+
+/// Why a feed or a subscription is not answered.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The request is wrong; each violation with its parameter. 400.
+    Wrong(Vec<(String, String)>),
+    /// Known and not allowed, with the contract's plain text. 401 or 403.
+    Text(StatusCode, String),
+    /// There is nothing of that name, or the register does not know the unit or person. 404.
+    Unknown(&'static str),
+    /// `after` is not in the feed any more, or never was: the oldest and the newest cursor. 410.
+    Gone(String, String),
+    /// The PDP or Register gave no answer. 503.
+    Neighbour(&'static str),
+    /// The database does not answer. 503.
+    Store(StoreError),
+    /// Too many readers wait. 503.
+    TooManyWaiters,
+    /// The consumer has as many subscriptions as it may have. 409.
+    TooMany(i64),
+    /// The GET states a body type that no reader of ours would send. 415.
+    MediaType,
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Refusal {
+    /// One wrong parameter.
+    pub fn wrong(name: &str, message: impl Into<String>) -> Self {
+        Self::Wrong(vec![(name.to_owned(), message.into())])
+    }
+
+    fn problem(self) -> Problem {
+        match self {
+            Self::Wrong(violations) => {
+                let detail: Vec<String> = violations.iter().map(|(name, text)| format!("{name} {text}")).collect();
+                Problem::new(StatusCode::BAD_REQUEST, "invalid-request").detail(detail.join("; ")).violations(violations)
+            }
+            Self::Text(status, text) => Problem::new(status, "refused").detail(text),
+            Self::Unknown(what) => Problem::new(StatusCode::NOT_FOUND, "not-found").detail(format!("There is no such {what}.")),
+            Self::Gone(oldest, newest) => Problem::new(StatusCode::GONE, "position-gone").detail(format!(
+                "`after` is not a position of this feed any more, or not yet. Go on with after={oldest} (the oldest kept event) or after={newest} (the newest)."
+            )),
+            Self::Neighbour(who) => {
+                Problem::unavailable("no-answer", 2).detail(format!("{who} gave no answer; nothing was shown unchecked. Repeat later."))
+            }
+            Self::Store(error) if error.is_retryable() => {
+                Problem::unavailable("database-unavailable", 2).detail("The database does not answer. Repeat later.")
+            }
+            Self::Store(error) => {
+                tracing::error!(error = format!("{:#}", error_chain(&error)), "a request failed in the store");
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal").detail("The request failed on our side.")
+            }
+            Self::TooManyWaiters => {
+                Problem::unavailable("too-many-waiters", 5).detail("Too many readers wait at once. Repeat without `wait`, or later.")
+            }
+            Self::TooMany(most) => Problem::new(StatusCode::CONFLICT, "too-many-subscriptions")
+                .detail(format!("A consumer like this may have {most} subscriptions. Delete some first.")),
+            Self::MediaType => Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type")
+                .detail("Leave Content-Type out of a GET, or state a JSON type."),
+        }
+    }
+
+    /// The refusal; a wrong request is told with the content type that the contract has for these paths (§1.2).
+    pub fn with_type_if_wrong(self, content_type: &'static str) -> Response {
+        if matches!(self, Self::Wrong(_)) {
+            self.problem().content_type(content_type).into_response()
+        } else {
+            self.into_response()
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        if let Self::Text(status, text) = self {
+            return quoted(status, &text);
+        }
+        let cursors = if let Self::Gone(oldest, newest) = &self { Some((oldest.clone(), newest.clone())) } else { None };
+        let mut response = self.problem().into_response();
+        if let Some((oldest, newest)) = cursors {
+            for (name, cursor) in [("feed-cursor-oldest", oldest), ("feed-cursor-newest", newest)] {
+                if let Ok(value) = HeaderValue::from_str(&cursor) {
+                    response.headers_mut().insert(name, value);
+                }
+            }
+        }
+        response
+    }
+}
+
+fn error_chain(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}
+
+/// A plain answer of the contract: the text as a JSON string.
+fn quoted(status: StatusCode, text: &str) -> Response {
+    let body = serde_json::Value::String(text.to_owned()).to_string();
+    (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response()
+}

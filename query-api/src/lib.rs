@@ -1,0 +1,91 @@
+//! Postgres → HTTP.
+//!
+//! [`router`] is the API on one page. Feeds: [`query`] reads parameters, [`cursor`] positions, [`feed`] scans and asks for
+//! rights, [`answer`] writes the page; [`app_feed`], [`generic_feed`] and [`seed_feed`] are the three kinds of feed. [`head`]
+//! wakes readers who wait. Subscriptions: [`wish`] checks what is asked for, [`subscriptions`] are the handlers, [`validation`]
+//! sends the event that proves an endpoint.
+
+use std::sync::Arc;
+
+use access::Access;
+use axum::extract::FromRef;
+use kafka_loop::Producer;
+use service::{
+    lifecycle::{Lifecycle, Stage},
+    prometheus::Registry,
+};
+use store::Store;
+
+pub mod answer;
+pub mod app_feed;
+pub mod config;
+pub mod cursor;
+pub mod error;
+pub mod feed;
+pub mod generic_feed;
+pub mod head;
+pub mod metrics;
+pub mod query;
+pub mod router;
+pub mod seed_feed;
+pub mod subscriptions;
+pub mod validation;
+pub mod wish;
+
+pub use config::Config;
+pub use router::router;
+
+/// Everything a request needs. Clones share it.
+#[derive(Clone)]
+pub struct QueryApi {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    store: Store,
+    access: Access,
+    producer: Producer,
+    metrics: metrics::Metrics,
+    head: head::HeadWatch,
+}
+
+impl FromRef<QueryApi> for Access {
+    fn from_ref(api: &QueryApi) -> Self {
+        api.inner.access.clone()
+    }
+}
+
+/// What the query-api works with.
+pub struct Needs<'a> {
+    /// Where events and subscriptions are.
+    pub store: Store,
+    /// Who calls and what they may do.
+    pub access: Access,
+    /// Where validations go.
+    pub producer: Producer,
+    /// Where its series are registered.
+    pub registry: &'a Registry,
+    /// What its parts live in.
+    pub life: &'a Lifecycle,
+}
+
+impl QueryApi {
+    /// Starts the part that watches the head and the one that repeats validations.
+    ///
+    /// # Errors
+    /// When a metric is registered twice.
+    pub fn new(config: Config, needs: Needs<'_>) -> anyhow::Result<Self> {
+        let Needs { store, access, producer, registry, life } = needs;
+        let metrics = metrics::Metrics::register(registry)?;
+        let head = head::HeadWatch::new(config.waiters_max);
+        let api = Self { inner: Arc::new(Inner { config, store, access, producer, metrics, head }) };
+        let watched = api.clone();
+        life.spawn(Stage::Loops, "head watch", |stop| async move {
+            watched.inner.head.run(&watched.inner.store, watched.inner.config.head_poll, stop).await
+        });
+        let swept = api.clone();
+        life.spawn(Stage::Loops, "validation sweep", |stop| validation::sweep(swept, stop));
+        Ok(api)
+    }
+}

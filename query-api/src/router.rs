@@ -1,0 +1,53 @@
+//! The API of the query side on one page. Paths have no slash at the end; the facade takes one off.
+
+use axum::{
+    Router,
+    extract::{FromRequestParts, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{HeaderMap, StatusCode, Uri, request::Parts};
+
+use crate::{QueryApi, app_feed, error::Refusal, generic_feed, query::check_media_type, seed_feed, subscriptions};
+
+/// All routes.
+pub fn router(api: QueryApi) -> Router {
+    Router::new()
+        // Feeds.
+        .route("/events/api/v1/app/party", get(app_feed::party_feed))
+        .route("/events/api/v1/app/{org}/{app}", get(app_feed::org_feed))
+        .route("/events/api/v1/events", get(generic_feed::feed))
+        .route("/events/instanceevents/{org}/{app}", get(seed_feed::feed))
+        // Subscriptions.
+        .route("/events/api/v1/subscriptions", get(subscriptions::list).post(subscriptions::create))
+        .route("/events/api/v1/subscriptions/{id}", get(subscriptions::show).delete(subscriptions::delete))
+        .route("/events/api/v1/subscriptions/{id}/attempts", get(subscriptions::attempts))
+        // Whether we are there.
+        .route("/health", get(health))
+        .with_state(api)
+}
+
+async fn health(State(api): State<QueryApi>) -> Response {
+    match api.inner.store.answers(std::time::Duration::from_secs(2)).await {
+        Ok(()) => "Healthy".into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Unhealthy").into_response(),
+    }
+}
+
+/// What a feed is asked with: the path as it came, and the headers. It refuses a body type that is not JSON, before anything
+/// else is looked at, as the existing service does.
+pub struct Asked {
+    /// Path and parameters.
+    pub uri: Uri,
+    /// Headers.
+    pub headers: HeaderMap,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        check_media_type(&parts.headers)?;
+        Ok(Self { uri: parts.uri.clone(), headers: parts.headers.clone() })
+    }
+}

@@ -1,0 +1,234 @@
+//! `/events/api/v1/subscriptions` (contract §6). The owner of a subscription is its creator.
+
+use access::{Authenticated, Caller, Decision, question};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use event::{Micros, Subscription, SubscriptionId};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Value, json, value::RawValue};
+use store::NewSubscription;
+
+use crate::{
+    QueryApi,
+    config::{PERSON_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX},
+    error::Refusal,
+    wish::{Kind, Wish},
+};
+
+const SUBSCRIBE: &str = "altinn:events.subscribe";
+/// Most attempts a look into the delivery log.
+const ATTEMPTS_MAX: i64 = 200;
+
+/// A subscription as its owner reads it (contract §6.1).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    id: i64,
+    end_point: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_filter: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_filter: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject_filter: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    type_filter: Option<&'a str>,
+    include_subunits: bool,
+    consumer: &'a str,
+    created_by: &'a str,
+    created: String,
+    validated: bool,
+}
+
+fn shown(subscription: &Subscription) -> Shown<'_> {
+    Shown {
+        id: subscription.id.0,
+        end_point: &subscription.endpoint,
+        source_filter: subscription.source_filter.as_deref(),
+        resource_filter: subscription.resource_filter.as_deref(),
+        subject_filter: subscription.subject_filter.as_deref(),
+        type_filter: subscription.type_filter.as_deref(),
+        include_subunits: subscription.include_subunits,
+        consumer: &subscription.consumer,
+        created_by: &subscription.created_by,
+        created: subscription.created.to_rfc3339(),
+        validated: subscription.validated,
+    }
+}
+
+fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
+    let content_type = HeaderValue::from_static("application/json; charset=utf-8");
+    let mut response = (status, Json(body)).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// POST: creates a subscription, or finds the same one, and (re)sends its validation.
+pub async fn create(
+    State(api): State<QueryApi>,
+    Authenticated(caller): Authenticated,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let new = api.checked(&caller, &body).await?;
+    let (subscription, _) = api.inner.store.create_subscription(&new).await?;
+    if !subscription.validated {
+        // The row stays whatever becomes of the append; the sweep tries again.
+        api.validate(&subscription, Micros::now()).await.ok();
+    }
+    let mut response = json_answer(StatusCode::CREATED, &shown(&subscription));
+    let location = format!("/events/api/v1/subscriptions/{}", subscription.id);
+    if let Ok(value) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(header::LOCATION, value);
+    }
+    Ok(response)
+}
+
+/// GET: all of the caller's subscriptions.
+pub async fn list(State(api): State<QueryApi>, Authenticated(caller): Authenticated) -> Result<Response, Refusal> {
+    let found = match caller.consumer() {
+        Some(consumer) => api.inner.store.subscriptions_of(&consumer, SUBSCRIPTIONS_MAX).await?,
+        None => Vec::new(),
+    };
+    let list: Vec<Shown<'_>> = found.iter().map(shown).collect();
+    Ok(json_answer(StatusCode::OK, &json!({"count": list.len(), "subscriptions": list})))
+}
+
+/// GET: one subscription of the caller's.
+pub async fn show(
+    State(api): State<QueryApi>,
+    Authenticated(caller): Authenticated,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let subscription = api.owned(&caller, &id).await?;
+    Ok(json_answer(StatusCode::OK, &shown(&subscription)))
+}
+
+/// DELETE: effective on every dispatcher within two seconds.
+pub async fn delete(
+    State(api): State<QueryApi>,
+    Authenticated(caller): Authenticated,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let subscription = api.owned(&caller, &id).await?;
+    api.inner.store.delete_subscription(subscription.id).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+/// GET: the newest attempts at deliveries to a subscription of the caller's; without events' bodies.
+pub async fn attempts(
+    State(api): State<QueryApi>,
+    Authenticated(caller): Authenticated,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let subscription = api.owned(&caller, &id).await?;
+    let records = api.inner.store.attempts_of(subscription.id, ATTEMPTS_MAX).await?;
+    let dead = api.inner.store.dead_letters_of(subscription.id, ATTEMPTS_MAX).await?;
+    let attempts: Vec<&RawValue> = records.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+    let dead: Vec<Value> = dead
+        .iter()
+        .map(|letter| {
+            json!({
+                "delivery": letter.delivery.to_string(), "at": letter.at.to_rfc3339(),
+                "reason": letter.reason, "attempts": letter.attempts,
+            })
+        })
+        .collect();
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Log<'a> {
+        attempts: Vec<&'a RawValue>,
+        dead_letters: Vec<Value>,
+    }
+    Ok(json_answer(StatusCode::OK, &Log { attempts, dead_letters: dead }))
+}
+
+impl QueryApi {
+    /// The subscription of that id when the caller created it.
+    async fn owned(&self, caller: &Caller, id: &str) -> Result<Subscription, Refusal> {
+        let id: i64 = id.parse().map_err(|_| Refusal::wrong("id", "is not a number"))?;
+        let found = self.inner.store.subscription(SubscriptionId(id)).await?;
+        let subscription = found.ok_or(Refusal::Unknown("subscription"))?;
+        if caller.consumer().as_deref() == Some(subscription.created_by.as_str()) {
+            Ok(subscription)
+        } else {
+            Err(Refusal::Text(StatusCode::FORBIDDEN, "Only its creator may see a subscription.".to_owned()))
+        }
+    }
+
+    /// The checks of the contract (§6.2) in their order.
+    async fn checked(&self, caller: &Caller, body: &[u8]) -> Result<NewSubscription, Refusal> {
+        let wish = Wish::read(body)?;
+        wish.check_addresses(self.inner.config.addresses)?;
+        let kind = wish.kind(&self.inner.config.apps_domain);
+        if kind == Kind::Generic && !caller.has_scope(SUBSCRIBE) {
+            let text = format!("The scope {SUBSCRIBE} is needed to subscribe to this resource.");
+            return Err(Refusal::Text(StatusCode::FORBIDDEN, text));
+        }
+        if caller.is_by_delegation() {
+            let text = "A token that acts by delegation cannot create a subscription, which would outlive the delegation.";
+            return Err(Refusal::Text(StatusCode::FORBIDDEN, text.to_owned()));
+        }
+        wish.check_resource()?;
+        let subject = self.subject_wished(&wish).await?;
+        let consumer = caller.consumer();
+        let resource = match kind {
+            Kind::App => wish.check_app(subject.as_deref(), caller.org.is_some(), consumer.is_some())?,
+            Kind::Generic => wish.check_generic()?,
+        };
+        let Some(consumer) = consumer else {
+            return Err(Refusal::Text(StatusCode::BAD_REQUEST, "Missing event consumer".to_owned()));
+        };
+        self.may_subscribe(&consumer, &resource, subject.as_deref()).await?;
+        self.has_room(&consumer).await?;
+        Ok(NewSubscription {
+            endpoint: wish.endpoint.unwrap_or_default(),
+            source_filter: wish.source,
+            resource_filter: Some(resource),
+            subject_filter: subject,
+            type_filter: wish.kind,
+            include_subunits: wish.subunits,
+            created_by: consumer.clone(),
+            consumer,
+        })
+    }
+
+    /// The subject that is asked for, or the one that the alternative subject stands for; errors of the look-up count as not
+    /// found, so that numbers are not confirmed (contract §6.2).
+    async fn subject_wished(&self, wish: &Wish) -> Result<Option<String>, Refusal> {
+        if let Some(subject) = wish.canonical_subject() {
+            return Ok(Some(subject));
+        }
+        let Some(alternative) = &wish.alternative else { return Ok(None) };
+        let found = match alternative.trim_start_matches('/').split_once('/') {
+            Some(("org" | "organisation" | "organization", number)) => self.inner.access.party_of_organisation(number).await,
+            Some(("person", number)) => self.inner.access.party_of_person(number).await,
+            Some(_) | None => Ok(None),
+        };
+        match found {
+            Ok(party) => Ok(party.map(|party| format!("/party/{party}"))),
+            Err(_) => Err(Refusal::Neighbour("Register")),
+        }
+    }
+
+    async fn may_subscribe(&self, consumer: &str, resource: &str, subject: Option<&str>) -> Result<(), Refusal> {
+        match self.inner.access.decide_one(question::subscribe(consumer, resource, subject)).await {
+            Decision::Permit => Ok(()),
+            Decision::Refuse => {
+                let text = format!("Not authorized to create a subscription for resource {resource}.");
+                Err(Refusal::Text(StatusCode::FORBIDDEN, text))
+            }
+            Decision::Unknown => Err(Refusal::Neighbour("The PDP")),
+        }
+    }
+
+    async fn has_room(&self, consumer: &str) -> Result<(), Refusal> {
+        let most = if consumer.starts_with("/user/") { PERSON_SUBSCRIPTIONS_MAX } else { SUBSCRIPTIONS_MAX };
+        let have = self.inner.store.count_subscriptions(consumer).await?;
+        if have >= most { Err(Refusal::TooMany(most)) } else { Ok(()) }
+    }
+}

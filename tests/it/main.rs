@@ -1,0 +1,3 @@
+//! The platform from outside. Modules in the order of the README's promises.
+
+mod feed;

@@ -1,0 +1,24 @@
+//! Waiting for named conditions.
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+/// Longest wait for a condition. Far above what any of them needs: it only ends a test that hangs.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// Waits until `holds` gives a value; fails the test with the name and `state` when it does not within [`LIMIT`].
+pub async fn until<T, F, Fut>(name: &str, mut holds: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, String>>,
+{
+    let end = Instant::now() + LIMIT;
+    loop {
+        match holds().await {
+            Ok(value) => return value,
+            Err(state) => assert!(Instant::now() < end, "waited in vain for: {name}; now: {state}"),
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
