@@ -5,7 +5,7 @@
 //! on what they hold.
 //!
 //! Invariants: a slot is in a chain exactly while its subscription may receive events; every slot is in `by_id`. Bound: about
-//! 300 bytes a subscription whose subject and endpoint nobody else has, so a million fit into 400 MB.
+//! 340 bytes a subscription whose subject and endpoint nobody else has, so a million fit into 400 MB.
 
 use std::{
     borrow::Cow,

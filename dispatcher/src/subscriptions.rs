@@ -24,6 +24,8 @@ use crate::{
 
 /// Changes that are asked for at once.
 const PAGE: i64 = 2_000;
+/// How long one answer of the database may take.
+const ANSWER: Duration = Duration::from_secs(5);
 /// Tombstones are kept for seven days; a view that old can no longer follow.
 const OLDEST: Duration = Duration::from_secs(6 * 24 * 3_600);
 /// A poll that was asked for comes no sooner than this after the last.
@@ -131,6 +133,20 @@ impl View {
     }
 }
 
+/// The database gave no answer; the view stays as it is.
+#[derive(Debug, thiserror::Error)]
+enum NoAnswer {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the database did not answer in time")]
+    TimedOut,
+}
+
+/// Bounds the wait for one answer: a connection that is half gone would keep us waiting for minutes.
+async fn answer<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, NoAnswer> {
+    Ok(tokio::time::timeout(ANSWER, asked).await.map_err(|_| NoAnswer::TimedOut)??)
+}
+
 /// Keeps a view up to date.
 pub(crate) struct Follower {
     view: Arc<View>,
@@ -190,14 +206,14 @@ impl Follower {
         self.observe();
     }
 
-    async fn load_once(&mut self) -> Result<(), StoreError> {
+    async fn load_once(&mut self) -> Result<(), NoAnswer> {
         let asked = Instant::now();
-        let timeline = self.store.feed_head().await?.timeline;
-        let head = self.store.subscription_head().await?;
+        let timeline = answer(self.store.feed_head()).await?.timeline;
+        let head = answer(self.store.subscription_head()).await?;
         let mut index = Index::new();
         let mut position = 0;
         loop {
-            let page = self.store.subscription_changes(position, PAGE).await?;
+            let page = answer(self.store.subscription_changes(position, PAGE)).await?;
             let Some(last) = page.last() else { break };
             position = last.position;
             page.into_iter().for_each(|change| index.apply(change));
@@ -215,17 +231,17 @@ impl Follower {
         tokio::time::timeout(rest, self.view.wanted.notified()).await.unwrap_or_default();
     }
 
-    async fn changes(&mut self) -> Result<(), StoreError> {
+    async fn changes(&mut self) -> Result<(), NoAnswer> {
         let asked = Instant::now();
-        let timeline = self.store.feed_head().await?.timeline;
-        let head = self.store.subscription_head().await?;
+        let timeline = answer(self.store.feed_head()).await?.timeline;
+        let head = answer(self.store.subscription_head()).await?;
         let view = self.view.position();
         if timeline != self.timeline || head < view || self.answered.elapsed() > OLDEST {
             tracing::warn!(head, view, timeline, "the view cannot follow any more and is loaded anew");
             return self.load_once().await;
         }
         while self.view.position() < head {
-            let page = self.store.subscription_changes(self.view.position(), PAGE).await?;
+            let page = answer(self.store.subscription_changes(self.view.position(), PAGE)).await?;
             if page.is_empty() {
                 break;
             }

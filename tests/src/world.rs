@@ -153,3 +153,8 @@ impl Running {
         self.platform.take().unwrap().stop().await.unwrap();
     }
 }
+
+/// Carries out a statement that no service has.
+pub async fn execute(store: &Store, statement: String) {
+    store.execute_for_test(statement).await.unwrap();
+}

@@ -139,6 +139,16 @@ impl Store {
         }
     }
 
+    /// Carries out any statement, for tests that break things.
+    ///
+    /// # Errors
+    /// What the database says.
+    #[doc(hidden)]
+    pub async fn execute_for_test(&self, statement: String) -> Result<(), StoreError> {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// The pool itself, for benchmarks that compare with bare SQL and for tests that look at tables.
     pub fn pool(&self) -> &PgPool {
         &self.pool

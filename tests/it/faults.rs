@@ -1,0 +1,266 @@
+//! Guarantee 1: accepted means kept, whatever is killed; and what the services answer while something is down.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use kafka_loop::{admin, groups};
+use local_stack::{Stack, StackOptions};
+use platform_tests::{
+    client::{Client, generic},
+    ledger::Ledger,
+    process::Process,
+    wait::until,
+    world::{ALL, World},
+};
+use tokio::task::JoinSet;
+
+const PUBLISHERS: usize = 16;
+const EACH: usize = 1_250;
+
+async fn own_stack() -> Stack {
+    // A stack of its own: it is going to be killed.
+    Stack::start(StackOptions::temporary(), |step| eprintln!("own stack: {step}")).await.unwrap()
+}
+
+/// Publishes until every event is accepted; a publish without an answer is repeated, which is harmless.
+async fn publish_all(client: Client, publisher: usize, accepted: Arc<AtomicUsize>) -> Vec<String> {
+    let mut ids = Vec::new();
+    for n in 0..EACH {
+        let id = format!("{publisher}-{n}");
+        let event = generic(&id, &format!("/party/{}", publisher * 10 + n % 10));
+        until("a publish is accepted", || async {
+            match client.publish(&event).await {
+                Some(status) if status == 200 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        accepted.fetch_add(1, Ordering::Relaxed);
+        ids.push(id);
+    }
+    ids
+}
+
+/// The whole feed, read by cursor.
+async fn whole_feed(client: &Client) -> BTreeMap<String, usize> {
+    let (mut after, mut seen) = ("0".to_owned(), BTreeMap::new());
+    loop {
+        let page = until("a page is answered", || {
+            let after = after.clone();
+            async move {
+                let path = format!("/events/api/v1/events?resource={}&after={after}&size=1000", platform_tests::world::RESOURCE);
+                match client.try_page(&path).await {
+                    Some(page) if page.status == 200 => Ok(page),
+                    other => Err(format!("{:?}", other.map(|page| page.status))),
+                }
+            }
+        })
+        .await;
+        for event in &page.events {
+            *seen.entry(event["id"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+        after = page.cursor.unwrap();
+        if page.next.is_none() {
+            return seen;
+        }
+    }
+}
+
+/// The order of the faults: a shuffle from the seed.
+fn schedule(mut seed: u64) -> Vec<&'static str> {
+    let mut faults = vec!["ingest", "projector", "dispatcher", "query-api", "broker", "postgres"];
+    for at in (1..faults.len()).rev() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let other = usize::try_from(seed >> 33).unwrap() % (at + 1);
+        faults.swap(at, other);
+    }
+    faults
+}
+
+fn seed() -> u64 {
+    let given = std::env::vars().find(|(name, _)| name == "FAULT_SEED").map(|(_, value)| value.parse().unwrap());
+    given.unwrap_or_else(|| u64::from(std::process::id()) ^ 0x5eed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accepted_means_kept() {
+    let seed = seed();
+    let faults = schedule(seed);
+    println!("FAULT_SEED={seed}: {faults:?}");
+    let stack = own_stack().await;
+    let mut world = World::on("kept", stack.brokers(), stack.database_url()).await;
+    world.set("KAFKA_MESSAGE_TIMEOUT_MS", "3000");
+    let mut services = BTreeMap::new();
+    for service in ["query-api", "projector", "dispatcher", "ingest"] {
+        services.insert(service, Process::start(&world, service).await);
+    }
+    let reader = world.client(services["query-api"].public);
+    let subscription = reader.subscribe_and_wait(&world.receiver.url("kept")).await;
+    // The subscription is on every dispatcher once an event comes through.
+    let writer = world.client(services["ingest"].public);
+    until("events reach the subscription", || async {
+        writer.publish(&generic(&uuid::Uuid::new_v4().to_string(), "/party/1")).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if world.receiver.events("kept").is_empty() { Err("none came") } else { Ok(()) }.map_err(str::to_owned)
+    })
+    .await;
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let mut publishers = JoinSet::new();
+    for publisher in 0..PUBLISHERS {
+        publishers.spawn(publish_all(writer.clone(), publisher, Arc::clone(&accepted)));
+    }
+    let step = PUBLISHERS * EACH / (faults.len() + 1);
+    for (number, fault) in faults.iter().enumerate() {
+        until("the next fault's turn", || async {
+            let count = accepted.load(Ordering::Relaxed);
+            if count >= step * (number + 1) { Ok(()) } else { Err(format!("{count} accepted")) }
+        })
+        .await;
+        println!("kill -9 {fault} after {} events", accepted.load(Ordering::Relaxed));
+        match *fault {
+            "broker" => {
+                stack.kill_broker().await.unwrap();
+                stack.start_broker().await.unwrap();
+            }
+            "postgres" => {
+                stack.kill_postgres().await.unwrap();
+                stack.start_postgres().await.unwrap();
+            }
+            service => {
+                let process = services.get_mut(service).unwrap();
+                process.kill();
+                process.restart(&world);
+                process.ready().await;
+            }
+        }
+    }
+    let mut ledger = Ledger::default();
+    while let Some(ids) = publishers.join_next().await {
+        ledger.published.extend(ids.unwrap());
+    }
+    until("every accepted event is delivered", || async {
+        let delivered = world.receiver.delivered("kept");
+        let open = ledger.published.iter().filter(|id| !delivered.contains_key(*id)).count();
+        if open == 0 { Ok(()) } else { Err(format!("{open} are not")) }
+    })
+    .await;
+    until("every accepted event is in the feed", || async {
+        let feed = whole_feed(&reader).await;
+        let open = ledger.published.iter().filter(|id| !feed.contains_key(*id)).count();
+        if open == 0 { Ok(()) } else { Err(format!("{open} are not")) }
+    })
+    .await;
+    ledger.in_feed = whole_feed(&reader).await;
+    ledger.delivered = world.receiver.delivered("kept");
+    ledger.dead = 0;
+    ledger.must_close();
+    assert_eq!(ledger.published.len(), PUBLISHERS * EACH);
+    assert!(subscription > 0);
+    for process in services.values_mut() {
+        assert!(process.ended().is_none(), "a service died by itself: {}", process.log());
+    }
+    drop(services);
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_database_down_publishing_and_pushing_go_on() {
+    let stack = own_stack().await;
+    let mut world = World::on("nodb", stack.brokers(), stack.database_url()).await;
+    world.set("DATABASE_ACQUIRE_TIMEOUT_MS", "500");
+    let platform = world.start(ALL).await;
+    let client = world.client(platform.address());
+    client.subscribe_and_wait(&world.receiver.url("nodb")).await;
+    until("events reach the subscription", || async {
+        client.publish(&generic(&uuid::Uuid::new_v4().to_string(), "/party/1")).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if world.receiver.events("nodb").is_empty() { Err("none came".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    stack.kill_postgres().await.unwrap();
+    let mut ledger = Ledger::default();
+    for n in 0..50 {
+        let id = format!("dark-{n}");
+        assert_eq!(client.publish(&generic(&id, "/party/2")).await.unwrap(), 200);
+        ledger.published.insert(id);
+    }
+    until("events are pushed without the database", || async {
+        let delivered = world.receiver.delivered("nodb");
+        let open = ledger.published.iter().filter(|id| !delivered.contains_key(*id)).count();
+        if open == 0 { Ok(()) } else { Err(format!("{open} are not")) }
+    })
+    .await;
+    let feed = client.get(&format!("/events/api/v1/events?resource={}&after=0", platform_tests::world::RESOURCE));
+    let answer = feed.send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    stack.start_postgres().await.unwrap();
+    until("the feed has everything", || async {
+        let feed = whole_feed(&client).await;
+        let open = ledger.published.iter().filter(|id| !feed.contains_key(*id)).count();
+        if open == 0 { Ok(()) } else { Err(format!("{open} are missing")) }
+    })
+    .await;
+    ledger.in_feed = whole_feed(&client).await;
+    ledger.delivered = world.receiver.delivered("nodb");
+    ledger.must_close();
+    platform.stop().await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_broker_down_publishing_answers_503_and_nothing_grows() {
+    let stack = own_stack().await;
+    let mut world = World::on("nolog", stack.brokers(), stack.database_url()).await;
+    world.set("KAFKA_MESSAGE_TIMEOUT_MS", "1500");
+    let platform = world.start(ALL).await;
+    let client = world.client(platform.address());
+    assert_eq!(client.publish(&generic("before", "/party/1")).await.unwrap(), 200);
+    stack.kill_broker().await.unwrap();
+    let mut publishers = JoinSet::new();
+    for n in 0..40 {
+        let client = client.clone();
+        publishers.spawn(async move {
+            let request = client.post("/events/api/v1/events").header("content-type", "application/cloudevents+json");
+            let answer = request.body(generic(&format!("dark-{n}"), "/party/1").to_string()).send().await.unwrap();
+            (answer.status(), answer.headers().contains_key("retry-after"))
+        });
+    }
+    while let Some(answer) = publishers.join_next().await {
+        assert_eq!(answer.unwrap(), (http::StatusCode::SERVICE_UNAVAILABLE, true));
+    }
+    let producer_is_empty = || async {
+        let waiting = platform.metric("ingest_in_flight_bytes");
+        if waiting == 0.0 { Ok(()) } else { Err(format!("{waiting} bytes wait")) }
+    };
+    until("nothing waits any more", producer_is_empty).await;
+    stack.start_broker().await.unwrap();
+    until("publishing works again", || async {
+        match client.publish(&generic("after", "/party/1")).await {
+            Some(status) if status == 200 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    until("both events are in the feed", || async {
+        let feed = whole_feed(&client).await;
+        if feed.contains_key("before") && feed.contains_key("after") { Ok(()) } else { Err(format!("{feed:?}")) }
+    })
+    .await;
+    assert_eq!(whole_feed(&client).await.values().copied().max(), Some(1));
+    until("the projector has caught up", || async {
+        match admin::lag(&world.kafka(), groups::PROJECTOR, event::topics::EVENTS).await {
+            Ok(0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    platform.stop().await;
+    stack.stop().await;
+}
