@@ -18,7 +18,11 @@ pub mod topics;
 
 /// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "altinn-events", version, about = "An open event platform: publish, read feeds, get webhooks.")]
+#[command(
+    name = "altinn-events",
+    version,
+    about = "An open event platform: publish, read feeds, get webhooks."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -5,12 +5,7 @@
 
 use std::{net::SocketAddr, str::FromStr};
 
-use axum::{
-    Router, ServiceExt,
-    extract::Request,
-    response::IntoResponse,
-    serve::ListenerExt,
-};
+use axum::{Router, ServiceExt, extract::Request, response::IntoResponse, serve::ListenerExt};
 use http::{StatusCode, Uri, uri::PathAndQuery};
 use service::problem::Problem;
 use tokio::net::TcpListener;
@@ -25,7 +20,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) -> anyhow::Result<()> {
     let routes = routes.fallback(unknown).layer(CatchPanicLayer::custom(|_| {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal").detail("The request failed on our side.").into_response()
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal")
+            .detail("The request failed on our side.")
+            .into_response()
     }));
     let service = MapRequestLayer::new(normalise).layer(routes);
     let listener = listener.tap_io(|stream| {

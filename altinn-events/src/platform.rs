@@ -84,7 +84,8 @@ impl Platform {
     pub async fn stop(self) -> anyhow::Result<()> {
         let ended = self.life.shutdown().await;
         let producer = self.producer;
-        let flushed = tokio::task::spawn_blocking(move || producer.flush(std::time::Duration::from_secs(5))).await?;
+        let flushed =
+            tokio::task::spawn_blocking(move || producer.flush(std::time::Duration::from_secs(5))).await?;
         ended.map_err(|died| anyhow::Error::msg(format!("{:#}", anyhow::Error::new(died))))?;
         flushed.context("records were left in the producer")
     }

@@ -101,7 +101,8 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`] with all mistakes.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        let partitions: i32 = env.parsed("TOPIC_PARTITIONS", "partitions of every topic, 0 for each topic's own", "0");
+        let partitions: i32 =
+            env.parsed("TOPIC_PARTITIONS", "partitions of every topic, 0 for each topic's own", "0");
         let replication: i32 = env.parsed("TOPIC_REPLICATION", "replicas of every topic, at least 1", "3");
         if replication < 1 {
             env.mistake("TOPIC_REPLICATION", "must be at least 1; example: 3");

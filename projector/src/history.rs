@@ -29,7 +29,11 @@ impl Attempts {
         });
         let Some((attempt, text)) = read else {
             self.metrics.history_skipped.inc();
-            tracing::error!(kafka.partition = record.partition, kafka.offset = record.offset, "an attempt could not be read");
+            tracing::error!(
+                kafka.partition = record.partition,
+                kafka.offset = record.offset,
+                "an attempt could not be read"
+            );
             return None;
         };
         let row = AttemptRow {

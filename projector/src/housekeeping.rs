@@ -10,7 +10,12 @@ use crate::{config::Config, metrics::Metrics};
 ///
 /// # Errors
 /// Never; the signature is that of a part.
-pub async fn run(config: Config, store: Store, metrics: Metrics, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    config: Config,
+    store: Store,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),

@@ -45,7 +45,10 @@ pub struct Needs<'a> {
 ///
 /// # Errors
 /// When a metric is registered twice.
-pub fn start(config: Config, Needs { kafka, store, producer, registry, life }: Needs<'_>) -> anyhow::Result<()> {
+pub fn start(
+    config: Config,
+    Needs { kafka, store, producer, registry, life }: Needs<'_>,
+) -> anyhow::Result<()> {
     let metrics = Metrics::register(registry).context("the projector's metrics cannot be registered")?;
     let events = project::Events::new(store.clone(), producer, metrics.clone());
     let options = |group, topic| BatchOptions {
@@ -60,7 +63,9 @@ pub fn start(config: Config, Needs { kafka, store, producer, registry, life }: N
     spawn(life, kafka, "projector of attempts", options(groups::ATTEMPTS, topics::ATTEMPTS), attempts);
     let dead = history::Dead::new(store.clone(), metrics.clone());
     spawn(life, kafka, "projector of dead letters", options(groups::DEAD, topics::DEAD), dead);
-    life.spawn(Stage::Loops, "projector housekeeping", move |stop| housekeeping::run(config, store, metrics, stop));
+    life.spawn(Stage::Loops, "projector housekeeping", move |stop| {
+        housekeeping::run(config, store, metrics, stop)
+    });
     Ok(())
 }
 

@@ -48,7 +48,8 @@ impl Metrics {
             &["reason"],
         )?;
         registry.register(Box::new(rejected.clone()))?;
-        let head = IntGauge::new("projector_head_sequence", "The newest sequence number this process has written.")?;
+        let head =
+            IntGauge::new("projector_head_sequence", "The newest sequence number this process has written.")?;
         registry.register(Box::new(head.clone()))?;
         let sizes = vec![1.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 2_000.0];
         let times = vec![0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];

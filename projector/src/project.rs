@@ -62,7 +62,10 @@ impl Events {
         self.metrics.conflicting.inc_by(outcome.conflicting);
         self.metrics.head.set(outcome.head);
         if outcome.leapt {
-            tracing::warn!(head = outcome.head, "the database has a new timeline; readers may see events again");
+            tracing::warn!(
+                head = outcome.head,
+                "the database has a new timeline; readers may see events again"
+            );
         }
         Ok(())
     }

@@ -9,7 +9,8 @@ use store::FeedFilter;
 use crate::{config::Config, cursor, feed::Page, query::Query};
 
 /// What is not encoded in a link.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/');
+const PLAIN: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/');
 
 /// How a reader says which page comes next.
 pub struct Link<'a> {
@@ -89,7 +90,9 @@ mod tests {
         let cursor = cursor::encode(Sequence(9), &filter);
         assert_eq!(
             next(&page, &link),
-            format!("https://x.no/events/api/v1/app/ttd/apps-test?after={cursor}&from=2026-01-01T00:00:00%2B01:00&unknown=a%26b&type=x&type=y")
+            format!(
+                "https://x.no/events/api/v1/app/ttd/apps-test?after={cursor}&from=2026-01-01T00:00:00%2B01:00&unknown=a%26b&type=x&type=y"
+            )
         );
     }
 }

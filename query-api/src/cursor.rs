@@ -26,7 +26,9 @@ fn digest(text: &[&str]) -> [u8; 4] {
 
 /// What must stay the same from page to page; `from` and `to` may be left out of a link without harm.
 fn filter_digest(filter: &FeedFilter) -> [u8; 4] {
-    let FeedFilter { resource, subject, alternative_subject, types, types_any_case, sources_any_case, .. } = filter;
+    let FeedFilter {
+        resource, subject, alternative_subject, types, types_any_case, sources_any_case, ..
+    } = filter;
     let lists = [types, types_any_case, sources_any_case].map(|list| list.join("\u{1e}"));
     let one = |text: &Option<String>| text.clone().unwrap_or_default();
     let texts = [one(resource), one(subject), one(alternative_subject), one(&filter.instance)];

@@ -86,7 +86,11 @@ impl IntoResponse for Refusal {
         if let Self::Text(status, text) = self {
             return quoted(status, &text);
         }
-        let cursors = if let Self::Gone(oldest, newest) = &self { Some((oldest.clone(), newest.clone())) } else { None };
+        let cursors = if let Self::Gone(oldest, newest) = &self {
+            Some((oldest.clone(), newest.clone()))
+        } else {
+            None
+        };
         let mut response = self.problem().into_response();
         if let Some((oldest, newest)) = cursors {
             for (name, cursor) in [("feed-cursor-oldest", oldest), ("feed-cursor-newest", newest)] {

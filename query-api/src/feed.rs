@@ -69,7 +69,9 @@ impl QueryApi {
             let timer = self.inner.metrics.page_seconds.start_timer();
             let page = self.scan(&reading).await?;
             timer.observe_duration();
-            let Some(woken) = woken.filter(|_| page.events.is_empty() && !page.more && Instant::now() < until) else {
+            let Some(woken) =
+                woken.filter(|_| page.events.is_empty() && !page.more && Instant::now() < until)
+            else {
                 self.inner.metrics.pages.inc();
                 self.inner.metrics.events.inc_by(u64::try_from(page.events.len()).unwrap_or(0));
                 return Ok(page);

@@ -28,7 +28,9 @@ pub async fn feed(
 }
 
 fn filter_of(query: &Query, headers: &HeaderMap) -> Result<FeedFilter, Refusal> {
-    let Some(resource) = query.get("resource") else { return Err(Refusal::wrong("resource", "must be given")) };
+    let Some(resource) = query.get("resource") else {
+        return Err(Refusal::wrong("resource", "must be given"));
+    };
     if !resource.starts_with(RESOURCE_PREFIX) {
         return Err(Refusal::wrong("resource", format!("must begin with {RESOURCE_PREFIX}")));
     }
@@ -37,7 +39,10 @@ fn filter_of(query: &Query, headers: &HeaderMap) -> Result<FeedFilter, Refusal> 
     }
     let alternative = header(headers, "Altinn-AlternativeSubject");
     if alternative.is_some() && query.get("subject").is_some() {
-        return Err(Refusal::wrong("subject", "and the header Altinn-AlternativeSubject must not be given together"));
+        return Err(Refusal::wrong(
+            "subject",
+            "and the header Altinn-AlternativeSubject must not be given together",
+        ));
     }
     Ok(FeedFilter {
         resource: Some(resource.to_owned()),
@@ -49,11 +54,7 @@ fn filter_of(query: &Query, headers: &HeaderMap) -> Result<FeedFilter, Refusal> 
 }
 
 impl QueryApi {
-    async fn generic_page(
-        &self,
-        caller: &Caller,
-        asked: &Asked,
-    ) -> Result<Response, Refusal> {
+    async fn generic_page(&self, caller: &Caller, asked: &Asked) -> Result<Response, Refusal> {
         let query = Query::read(asked.uri.query());
         let filter = filter_of(&query, &asked.headers)?;
         let (size, wait) = (query.generic_size()?, query.wait()?);

@@ -36,7 +36,8 @@ impl Metrics {
         };
         let times = vec![0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
         let page_seconds = Histogram::with_opts(
-            HistogramOpts::new("query_api_page_seconds", "Seconds a page, waiting not counted.").buckets(times),
+            HistogramOpts::new("query_api_page_seconds", "Seconds a page, waiting not counted.")
+                .buckets(times),
         )?;
         registry.register(Box::new(page_seconds.clone()))?;
         let waiting = IntGauge::new("query_api_waiting", "Readers that wait now.")?;
@@ -44,8 +45,14 @@ impl Metrics {
         Ok(Self {
             pages: counter("query_api_pages_total", "Pages that were answered.")?,
             events: counter("query_api_events_total", "Events on pages.")?,
-            refused: counter("query_api_refused_total", "Events left out because the reader may not see them.")?,
-            unknown: counter("query_api_unknown_total", "Pages that stopped because the PDP gave no answer.")?,
+            refused: counter(
+                "query_api_refused_total",
+                "Events left out because the reader may not see them.",
+            )?,
+            unknown: counter(
+                "query_api_unknown_total",
+                "Pages that stopped because the PDP gave no answer.",
+            )?,
             page_seconds,
             waiting,
             validations: counter("query_api_validations_total", "Validations that were appended.")?,

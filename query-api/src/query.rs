@@ -46,7 +46,9 @@ impl Query {
         let text = text.trim().replace(' ', "+");
         match read_time(&text) {
             Some(time) => Ok(Some(time)),
-            None => Err(Refusal::wrong(name, "must be a time with a time zone; example: 2026-11-23T12:00:00Z")),
+            None => {
+                Err(Refusal::wrong(name, "must be a time with a time zone; example: 2026-11-23T12:00:00Z"))
+            }
         }
     }
 
@@ -65,7 +67,8 @@ impl Query {
     /// The text is no number of seconds.
     pub fn wait(&self) -> Result<std::time::Duration, Refusal> {
         let Some(text) = self.get("wait") else { return Ok(std::time::Duration::ZERO) };
-        let seconds: u64 = text.parse().map_err(|_| Refusal::wrong("wait", "is not a whole number of seconds"))?;
+        let seconds: u64 =
+            text.parse().map_err(|_| Refusal::wrong("wait", "is not a whole number of seconds"))?;
         Ok(std::time::Duration::from_secs(seconds).min(WAIT_MAX))
     }
 

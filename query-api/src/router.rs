@@ -8,7 +8,9 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, Uri, request::Parts};
 
-use crate::{QueryApi, app_feed, error::Refusal, generic_feed, query::check_media_type, seed_feed, subscriptions};
+use crate::{
+    QueryApi, app_feed, error::Refusal, generic_feed, query::check_media_type, seed_feed, subscriptions,
+};
 
 /// All routes.
 pub fn router(api: QueryApi) -> Router {

@@ -32,14 +32,25 @@ pub async fn feed(
         return StatusCode::FORBIDDEN.into_response();
     }
     if caller.is_by_delegation() {
-        tracing::info!(consumer = caller.consumer_number, supplier = caller.supplier, org, app, "a feed is read by delegation");
+        tracing::info!(
+            consumer = caller.consumer_number,
+            supplier = caller.supplier,
+            org,
+            app,
+            "a feed is read by delegation"
+        );
     }
     let filter = FeedFilter { resource: Some(resource::app(&org, &app)), ..FeedFilter::default() };
     api.seed_page(&caller, filter, &asked).await.unwrap_or_else(Refusal::into_response)
 }
 
 impl QueryApi {
-    async fn seed_page(&self, caller: &Caller, mut filter: FeedFilter, asked: &Asked) -> Result<Response, Refusal> {
+    async fn seed_page(
+        &self,
+        caller: &Caller,
+        mut filter: FeedFilter,
+        asked: &Asked,
+    ) -> Result<Response, Refusal> {
         let query = Query::read(asked.uri.query());
         if query.get("after").is_none() && query.get("from").is_none() {
             return Err(Refusal::wrong("from", "or after must be given"));

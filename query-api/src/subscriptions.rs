@@ -89,7 +89,10 @@ pub async fn create(
 }
 
 /// GET: all of the caller's subscriptions.
-pub async fn list(State(api): State<QueryApi>, Authenticated(caller): Authenticated) -> Result<Response, Refusal> {
+pub async fn list(
+    State(api): State<QueryApi>,
+    Authenticated(caller): Authenticated,
+) -> Result<Response, Refusal> {
     let found = match caller.consumer() {
         Some(consumer) => api.inner.store.subscriptions_of(&consumer, SUBSCRIPTIONS_MAX).await?,
         None => Vec::new(),
@@ -128,7 +131,8 @@ pub async fn attempts(
     let subscription = api.owned(&caller, &id).await?;
     let records = api.inner.store.attempts_of(subscription.id, ATTEMPTS_MAX).await?;
     let dead = api.inner.store.dead_letters_of(subscription.id, ATTEMPTS_MAX).await?;
-    let attempts: Vec<&RawValue> = records.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+    let attempts: Vec<&RawValue> =
+        records.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
     let dead: Vec<Value> = dead
         .iter()
         .map(|letter| {
@@ -205,7 +209,9 @@ impl QueryApi {
         }
         let Some(alternative) = &wish.alternative else { return Ok(None) };
         let found = match alternative.trim_start_matches('/').split_once('/') {
-            Some(("org" | "organisation" | "organization", number)) => self.inner.access.party_of_organisation(number).await,
+            Some(("org" | "organisation" | "organization", number)) => {
+                self.inner.access.party_of_organisation(number).await
+            }
             Some(("person", number)) => self.inner.access.party_of_person(number).await,
             Some(_) | None => Ok(None),
         };
@@ -215,7 +221,12 @@ impl QueryApi {
         }
     }
 
-    async fn may_subscribe(&self, consumer: &str, resource: &str, subject: Option<&str>) -> Result<(), Refusal> {
+    async fn may_subscribe(
+        &self,
+        consumer: &str,
+        resource: &str,
+        subject: Option<&str>,
+    ) -> Result<(), Refusal> {
         match self.inner.access.decide_one(question::subscribe(consumer, resource, subject)).await {
             Decision::Permit => Ok(()),
             Decision::Refuse => {

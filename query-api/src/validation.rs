@@ -30,7 +30,8 @@ impl QueryApi {
     /// # Errors
     /// [`AppendError`]; the sweep tries again.
     pub async fn validate(&self, subscription: &Subscription, now: Micros) -> Result<(), AppendError> {
-        let source = format!("{}/events/api/v1/subscriptions/{}", self.inner.config.base_uri, subscription.id);
+        let source =
+            format!("{}/events/api/v1/subscriptions/{}", self.inner.config.base_uri, subscription.id);
         // A new id for each time it is asked for: an endpoint that answered once may be asked again.
         let id = format!("{}-{}", subscription.id, now.0);
         let body = json!({
@@ -48,8 +49,10 @@ impl QueryApi {
             traceparent: None,
             reason: None,
         };
-        let (pairs, key, value) = (headers.to_pairs(), endpoint_key(&subscription.endpoint), body.to_string());
-        let headers: Vec<(&str, &[u8])> = pairs.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        let (pairs, key, value) =
+            (headers.to_pairs(), endpoint_key(&subscription.endpoint), body.to_string());
+        let headers: Vec<(&str, &[u8])> =
+            pairs.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         let out = Outgoing {
             topic: topics::DELIVERIES,
             partition: None,
@@ -76,7 +79,12 @@ impl QueryApi {
 pub async fn sweep(api: QueryApi, stop: CancellationToken) -> anyhow::Result<()> {
     loop {
         let config = &api.inner.config;
-        match api.inner.store.take_unvalidated(config.validation_again, config.validations_max, SWEEP_MAX).await {
+        match api
+            .inner
+            .store
+            .take_unvalidated(config.validation_again, config.validations_max, SWEEP_MAX)
+            .await
+        {
             Ok(waiting) => {
                 for subscription in &waiting {
                     // The failure was counted and logged; the next round takes it again.

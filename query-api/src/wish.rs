@@ -57,7 +57,8 @@ impl Wish {
     /// # Errors
     /// It is no JSON object of this shape.
     pub fn read(body: &[u8]) -> Result<Self, Refusal> {
-        let wrong = |error: &serde_json::Error| Refusal::wrong("RequestBody", format!("cannot be read: {error}"));
+        let wrong =
+            |error: &serde_json::Error| Refusal::wrong("RequestBody", format!("cannot be read: {error}"));
         let members: Map<String, Value> = serde_json::from_slice(body).map_err(|error| wrong(&error))?;
         let lowered = members
             .into_iter()
@@ -72,8 +73,12 @@ impl Wish {
     /// # Errors
     /// The contract's texts.
     pub fn check_addresses(&self, policy: AddressPolicy) -> Result<(), Refusal> {
-        let Some(endpoint) = &self.endpoint else { return Err(text_error("Missing or invalid endpoint to push events towards")) };
-        policy.check_url(endpoint).map_err(|refusal| text_error(format!("Missing or invalid endpoint: {refusal}")))?;
+        let Some(endpoint) = &self.endpoint else {
+            return Err(text_error("Missing or invalid endpoint to push events towards"));
+        };
+        policy
+            .check_url(endpoint)
+            .map_err(|refusal| text_error(format!("Missing or invalid endpoint: {refusal}")))?;
         if let Some(source) = &self.source {
             let good = Url::parse(source).is_ok_and(|url| url.scheme() == "https" && url.has_host());
             if !good {
@@ -85,8 +90,10 @@ impl Wish {
 
     /// Check 4: whose rules hold.
     pub fn kind(&self, apps_domain: &str) -> Kind {
-        let by_resource = self.resource.as_ref().is_some_and(|text| text.to_lowercase().starts_with(APP_PREFIX));
-        let host = self.source.as_ref().and_then(|source| Url::parse(source).ok()?.host_str().map(str::to_owned));
+        let by_resource =
+            self.resource.as_ref().is_some_and(|text| text.to_lowercase().starts_with(APP_PREFIX));
+        let host =
+            self.source.as_ref().and_then(|source| Url::parse(source).ok()?.host_str().map(str::to_owned));
         let by_host = host.is_some_and(|host| host.ends_with(apps_domain));
         if by_resource || by_host { Kind::App } else { Kind::Generic }
     }
@@ -97,7 +104,9 @@ impl Wish {
     /// The contract's text.
     pub fn check_resource(&self) -> Result<(), Refusal> {
         match &self.resource {
-            Some(text) if !resource::is_urn(&text.to_lowercase()) => Err(text_error("ResourceFilter must be a valid URN")),
+            Some(text) if !resource::is_urn(&text.to_lowercase()) => {
+                Err(text_error("ResourceFilter must be a valid URN"))
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -106,7 +115,12 @@ impl Wish {
     ///
     /// # Errors
     /// The contract's texts.
-    pub fn check_app(&self, subject: Option<&str>, is_org: bool, has_consumer: bool) -> Result<String, Refusal> {
+    pub fn check_app(
+        &self,
+        subject: Option<&str>,
+        is_org: bool,
+        has_consumer: bool,
+    ) -> Result<String, Refusal> {
         if subject.is_none() && (!is_org || self.alternative.is_some()) {
             return Err(text_error("A valid subject to the authenticated identity is required"));
         }
@@ -142,7 +156,9 @@ impl Wish {
             return Err(text_error("Source filter is not supported for subscriptions on this resource"));
         }
         if self.alternative.is_some() {
-            return Err(text_error("AlternativeSubject is not supported for subscriptions on generic event sources"));
+            return Err(text_error(
+                "AlternativeSubject is not supported for subscriptions on generic event sources",
+            ));
         }
         if self.subunits && self.subject.is_none() {
             return Err(text_error("IncludeSubunits needs a subject filter"));
@@ -183,7 +199,9 @@ mod tests {
 
     #[test]
     fn names_compare_without_case_and_empty_filters_count_as_absent() {
-        let read = wish(r#"{"endpoint":"https://x.no/a","TypeFilter":"","SUBJECTfilter":"party/1","consumer":"/org/evil"}"#);
+        let read = wish(
+            r#"{"endpoint":"https://x.no/a","TypeFilter":"","SUBJECTfilter":"party/1","consumer":"/org/evil"}"#,
+        );
         assert_eq!(read.endpoint.as_deref(), Some("https://x.no/a"));
         assert_eq!((read.kind.as_deref(), read.canonical_subject().as_deref()), (None, Some("/party/1")));
         assert!(Wish::read(b"[]").is_err());
@@ -193,11 +211,16 @@ mod tests {
     fn endpoints_must_be_public_and_https() {
         let check = |json: &str| text(wish(json).check_addresses(AddressPolicy::default()));
         assert!(check("{}").starts_with("400 Missing or invalid endpoint"));
-        for endpoint in ["http://example.com/", "https://127.0.0.1/", "https://[::ffff:10.0.0.1]/", "nonsense"] {
+        for endpoint in
+            ["http://example.com/", "https://127.0.0.1/", "https://[::ffff:10.0.0.1]/", "nonsense"]
+        {
             assert!(check(&format!(r#"{{"endPoint":"{endpoint}"}}"#)).starts_with("400 "), "{endpoint}");
         }
         assert_eq!(check(r#"{"endPoint":"https://example.com/a"}"#), "Ok(())");
-        assert!(check(r#"{"endPoint":"https://example.com/a","sourceFilter":"ftp://x"}"#).starts_with("400 Source"));
+        assert!(
+            check(r#"{"endPoint":"https://example.com/a","sourceFilter":"ftp://x"}"#)
+                .starts_with("400 Source")
+        );
     }
 
     #[test]
@@ -216,16 +239,24 @@ mod tests {
         assert!(text(app.check_app(None, true, false)).contains("consumer"));
         let slash = wish(r#"{"sourceFilter":"https://ttd.apps.altinn.no/ttd/x/"}"#);
         assert!(text(slash.check_app(None, true, true)).contains("app id"));
-        let two = wish(r#"{"sourceFilter":"https://ttd.apps.altinn.no/ttd/x","resourceFilter":"urn:altinn:resource:app_ttd_y"}"#);
+        let two = wish(
+            r#"{"sourceFilter":"https://ttd.apps.altinn.no/ttd/x","resourceFilter":"urn:altinn:resource:app_ttd_y"}"#,
+        );
         assert!(text(two.check_app(None, true, true)).contains("compatible"));
     }
 
     #[test]
     fn the_rules_of_generic_subscriptions() {
         assert!(text(wish("{}").check_generic()).contains("required"));
-        let with = |more: &str| wish(&format!(r#"{{"resourceFilter":"urn:altinn:resource:r"{more}}}"#)).check_generic();
+        let with = |more: &str| {
+            wish(&format!(r#"{{"resourceFilter":"urn:altinn:resource:r"{more}}}"#)).check_generic()
+        };
         assert_eq!(with("").unwrap(), "urn:altinn:resource:r");
-        for more in [r#","sourceFilter":"https://x.no""#, r#","alternativeSubjectFilter":"/org/1""#, r#","includeSubunits":true"#] {
+        for more in [
+            r#","sourceFilter":"https://x.no""#,
+            r#","alternativeSubjectFilter":"/org/1""#,
+            r#","includeSubunits":true"#,
+        ] {
             assert!(text(with(more)).starts_with("400"), "{more}");
         }
     }

@@ -54,7 +54,10 @@ async fn whole_feed(client: &Client) -> BTreeMap<String, usize> {
         let page = until("a page is answered", || {
             let after = after.clone();
             async move {
-                let path = format!("/events/api/v1/events?resource={}&after={after}&size=1000", platform_tests::world::RESOURCE);
+                let path = format!(
+                    "/events/api/v1/events?resource={}&after={after}&size=1000",
+                    platform_tests::world::RESOURCE
+                );
                 match client.try_page(&path).await {
                     Some(page) if page.status == 200 => Ok(page),
                     other => Err(format!("{:?}", other.map(|page| page.status))),
@@ -72,6 +75,23 @@ async fn whole_feed(client: &Client) -> BTreeMap<String, usize> {
     }
 }
 
+/// Where undelivered events are: what the log says of them, and which group has not read to its end.
+async fn whereabouts(world: &World, reader: &Client, subscription: i64, open: &[&String]) -> String {
+    let mut told = format!("{} are not, such as {:?};", open.len(), open.first());
+    for (group, topics) in groups::all() {
+        for topic in topics {
+            let lag = admin::lag(&world.kafka(), group, topic).await.unwrap_or(-1);
+            if lag != 0 {
+                told += &format!(" {group} is {lag} behind on {topic};");
+            }
+        }
+    }
+    let attempts = reader.attempts(subscription).await;
+    let last = attempts.iter().filter(|attempt| open.iter().any(|id| attempt["eventId"] == **id));
+    last.take(3).for_each(|attempt| told += &attempt.to_string());
+    told
+}
+
 /// The order of the faults: a shuffle from the seed.
 fn schedule(mut seed: u64) -> Vec<&'static str> {
     let mut faults = vec!["ingest", "projector", "dispatcher", "query-api", "broker", "postgres"];
@@ -84,8 +104,39 @@ fn schedule(mut seed: u64) -> Vec<&'static str> {
 }
 
 fn seed() -> u64 {
-    let given = std::env::vars().find(|(name, _)| name == "FAULT_SEED").map(|(_, value)| value.parse().unwrap());
+    let given =
+        std::env::vars().find(|(name, _)| name == "FAULT_SEED").map(|(_, value)| value.parse().unwrap());
     given.unwrap_or_else(|| u64::from(std::process::id()) ^ 0x5eed)
+}
+
+/// Kills one thing and starts it again.
+async fn strike(fault: &str, stack: &Stack, world: &World, services: &mut BTreeMap<&'static str, Process>) {
+    match fault {
+        "broker" => {
+            stack.kill_broker().await.unwrap();
+            stack.start_broker().await.unwrap();
+        }
+        "postgres" => {
+            stack.kill_postgres().await.unwrap();
+            stack.start_postgres().await.unwrap();
+        }
+        service => {
+            let process = services.get_mut(service).unwrap();
+            process.kill();
+            process.restart(world);
+            process.ready().await;
+        }
+    }
+}
+
+/// Publishes until an event comes through: then the subscription is on every dispatcher.
+async fn until_subscribed(world: &World, writer: &Client, endpoint: &str) {
+    until("events reach the subscription", || async {
+        writer.publish(&generic(&uuid::Uuid::new_v4().to_string(), "/party/1")).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if world.receiver.events(endpoint).is_empty() { Err("none came".to_owned()) } else { Ok(()) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,14 +153,8 @@ async fn accepted_means_kept() {
     }
     let reader = world.client(services["query-api"].public);
     let subscription = reader.subscribe_and_wait(&world.receiver.url("kept")).await;
-    // The subscription is on every dispatcher once an event comes through.
     let writer = world.client(services["ingest"].public);
-    until("events reach the subscription", || async {
-        writer.publish(&generic(&uuid::Uuid::new_v4().to_string(), "/party/1")).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        if world.receiver.events("kept").is_empty() { Err("none came") } else { Ok(()) }.map_err(str::to_owned)
-    })
-    .await;
+    until_subscribed(&world, &writer, "kept").await;
     let accepted = Arc::new(AtomicUsize::new(0));
     let mut publishers = JoinSet::new();
     for publisher in 0..PUBLISHERS {
@@ -123,37 +168,22 @@ async fn accepted_means_kept() {
         })
         .await;
         println!("kill -9 {fault} after {} events", accepted.load(Ordering::Relaxed));
-        match *fault {
-            "broker" => {
-                stack.kill_broker().await.unwrap();
-                stack.start_broker().await.unwrap();
-            }
-            "postgres" => {
-                stack.kill_postgres().await.unwrap();
-                stack.start_postgres().await.unwrap();
-            }
-            service => {
-                let process = services.get_mut(service).unwrap();
-                process.kill();
-                process.restart(&world);
-                process.ready().await;
-            }
-        }
+        strike(fault, &stack, &world, &mut services).await;
     }
     let mut ledger = Ledger::default();
     while let Some(ids) = publishers.join_next().await {
         ledger.published.extend(ids.unwrap());
     }
-    until("every accepted event is delivered", || async {
-        let delivered = world.receiver.delivered("kept");
-        let open = ledger.published.iter().filter(|id| !delivered.contains_key(*id)).count();
-        if open == 0 { Ok(()) } else { Err(format!("{open} are not")) }
-    })
-    .await;
     until("every accepted event is in the feed", || async {
         let feed = whole_feed(&reader).await;
         let open = ledger.published.iter().filter(|id| !feed.contains_key(*id)).count();
         if open == 0 { Ok(()) } else { Err(format!("{open} are not")) }
+    })
+    .await;
+    until("every accepted event is delivered", || async {
+        let delivered = world.receiver.delivered("kept");
+        let open: Vec<_> = ledger.published.iter().filter(|id| !delivered.contains_key(*id)).collect();
+        if open.is_empty() { Ok(()) } else { Err(whereabouts(&world, &reader, subscription, &open).await) }
     })
     .await;
     ledger.in_feed = whole_feed(&reader).await;
@@ -177,12 +207,7 @@ async fn with_the_database_down_publishing_and_pushing_go_on() {
     let platform = world.start(ALL).await;
     let client = world.client(platform.address());
     client.subscribe_and_wait(&world.receiver.url("nodb")).await;
-    until("events reach the subscription", || async {
-        client.publish(&generic(&uuid::Uuid::new_v4().to_string(), "/party/1")).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        if world.receiver.events("nodb").is_empty() { Err("none came".to_owned()) } else { Ok(()) }
-    })
-    .await;
+    until_subscribed(&world, &client, "nodb").await;
     stack.kill_postgres().await.unwrap();
     let mut ledger = Ledger::default();
     for n in 0..50 {
@@ -196,7 +221,8 @@ async fn with_the_database_down_publishing_and_pushing_go_on() {
         if open == 0 { Ok(()) } else { Err(format!("{open} are not")) }
     })
     .await;
-    let feed = client.get(&format!("/events/api/v1/events?resource={}&after=0", platform_tests::world::RESOURCE));
+    let feed =
+        client.get(&format!("/events/api/v1/events?resource={}&after=0", platform_tests::world::RESOURCE));
     let answer = feed.send().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
@@ -227,8 +253,10 @@ async fn with_the_broker_down_publishing_answers_503_and_nothing_grows() {
     for n in 0..40 {
         let client = client.clone();
         publishers.spawn(async move {
-            let request = client.post("/events/api/v1/events").header("content-type", "application/cloudevents+json");
-            let answer = request.body(generic(&format!("dark-{n}"), "/party/1").to_string()).send().await.unwrap();
+            let request =
+                client.post("/events/api/v1/events").header("content-type", "application/cloudevents+json");
+            let answer =
+                request.body(generic(&format!("dark-{n}"), "/party/1").to_string()).send().await.unwrap();
             (answer.status(), answer.headers().contains_key("retry-after"))
         });
     }
@@ -250,7 +278,11 @@ async fn with_the_broker_down_publishing_answers_503_and_nothing_grows() {
     .await;
     until("both events are in the feed", || async {
         let feed = whole_feed(&client).await;
-        if feed.contains_key("before") && feed.contains_key("after") { Ok(()) } else { Err(format!("{feed:?}")) }
+        if feed.contains_key("before") && feed.contains_key("after") {
+            Ok(())
+        } else {
+            Err(format!("{feed:?}"))
+        }
     })
     .await;
     assert_eq!(whole_feed(&client).await.values().copied().max(), Some(1));

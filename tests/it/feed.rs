@@ -40,10 +40,13 @@ async fn the_feed_has_no_gaps() {
         assert!(seen.len() <= 800, "an event came twice");
     }
     assert_eq!(seen.iter().cloned().collect::<BTreeSet<_>>(), published);
-    let stored = world.store().rows_between(event::Sequence(0), event::Sequence(i64::MAX), 10_000).await.unwrap();
+    let stored =
+        world.store().rows_between(event::Sequence(0), event::Sequence(i64::MAX), 10_000).await.unwrap();
     let stored: Vec<String> = stored
         .iter()
-        .map(|row| serde_json::from_str::<serde_json::Value>(&row.json).unwrap()["id"].as_str().unwrap().to_owned())
+        .map(|row| {
+            serde_json::from_str::<serde_json::Value>(&row.json).unwrap()["id"].as_str().unwrap().to_owned()
+        })
         .collect();
     assert_eq!(seen, stored, "the reader saw another order than the sequence");
     second.stop().await;

@@ -2,6 +2,8 @@
 //!
 //! `deny.toml` says the same about dependencies, for cargo-deny; here it needs no tool that takes minutes to build.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -41,7 +43,7 @@ const OTHER_TLS: [&str; 4] = ["ring", "openssl", "openssl-sys", "native-tls"];
 const LINES_MAX: usize = 500;
 const LINES_AIM: usize = 400;
 
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
@@ -70,9 +72,14 @@ impl Workspace {
         assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
         let metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
         Self {
-            packages: list(&metadata, "packages").map(|package| (text(package, "id"), package.clone())).collect(),
+            packages: list(&metadata, "packages")
+                .map(|package| (text(package, "id"), package.clone()))
+                .collect(),
             nodes: list(&metadata["resolve"], "nodes").cloned().collect(),
-            members: list(&metadata, "workspace_members").filter_map(Value::as_str).map(str::to_owned).collect(),
+            members: list(&metadata, "workspace_members")
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
         }
     }
 
@@ -93,21 +100,45 @@ impl Workspace {
         })
     }
 
-    /// Whether `node` really uses `name`: Cargo also lists optional dependencies that no feature asks for.
+    /// Names of all packages that are really linked somewhere, and who links them. Cargo also lists optional dependencies that no
+    /// feature asks for.
+    fn linked(&self) -> BTreeMap<String, String> {
+        let nodes: BTreeMap<String, &Value> =
+            self.nodes.iter().map(|node| (text(node, "id"), node)).collect();
+        let mut seen: BTreeSet<String> = self.members.clone();
+        let mut next: Vec<String> = seen.iter().cloned().collect();
+        let mut linked = BTreeMap::new();
+        while let Some(id) = next.pop() {
+            for dependency in list(nodes[&id], "deps").map(|dependency| text(dependency, "pkg")) {
+                let name = self.name(&dependency);
+                if self.links(nodes[&id], &name) && seen.insert(dependency.clone()) {
+                    linked.insert(name, self.name(&id));
+                    next.push(dependency);
+                }
+            }
+        }
+        linked
+    }
+
+    /// Whether a package uses another whatever its features, or because of a feature that is on.
     fn links(&self, node: &Value, name: &str) -> bool {
         let package = &self.packages[&text(node, "id")];
-        let mut declared = list(package, "dependencies").filter(|dependency| dependency["name"] == name);
-        if declared.any(|dependency| dependency["optional"] == false && dependency["kind"] != "dev") {
-            return true;
-        }
-        let asks = |what: &Value| {
-            let what = what.as_str().unwrap_or_default();
-            what == name || what == format!("dep:{name}") || what.starts_with(&format!("{name}/"))
-        };
-        list(node, "features").any(|feature| {
-            asks(feature) || list(&package["features"], feature.as_str().unwrap_or_default()).any(asks)
+        let is_member = self.is_member(node);
+        list(package, "dependencies").filter(|dependency| dependency["name"] == name).any(|dependency| {
+            let known_as = dependency["rename"].as_str().unwrap_or(name);
+            let counts = is_member || dependency["kind"] != "dev";
+            counts && (dependency["optional"] == false || has_feature_for(package, node, known_as))
         })
     }
+}
+
+fn has_feature_for(package: &Value, node: &Value, name: &str) -> bool {
+    let asks = |what: &Value| {
+        let what = what.as_str().unwrap_or_default();
+        what == name || what == format!("dep:{name}") || what.starts_with(&format!("{name}/"))
+    };
+    let definitions = &package["features"];
+    list(node, "features").any(|on| asks(on) || list(definitions, on.as_str().unwrap_or_default()).any(asks))
 }
 
 fn host() -> String {
@@ -171,7 +202,10 @@ fn services_never_depend_on_services() {
     let workspace = Workspace::read();
     for (from, to, _) in workspace.nodes.iter().flat_map(|node| workspace.edges(node)) {
         let both = SERVICES.contains(&from.as_str()) && SERVICES.contains(&to.as_str());
-        assert!(!both, "{from} depends on {to}; what passes between services goes through Kafka and Postgres");
+        assert!(
+            !both,
+            "{from} depends on {to}; what passes between services goes through Kafka and Postgres"
+        );
     }
 }
 
@@ -180,7 +214,8 @@ fn what_only_development_needs_is_not_in_the_services() {
     let workspace = Workspace::read();
     let development = ["local-stack", "local-altinn", "platform-tests", "bench"];
     for (from, to, only_dev) in workspace.nodes.iter().flat_map(|node| workspace.edges(node)) {
-        let is_product = SERVICES.contains(&from.as_str()) || ["event", "access", "kafka-loop", "store"].contains(&&*from);
+        let is_product =
+            SERVICES.contains(&from.as_str()) || ["event", "access", "kafka-loop", "store"].contains(&&*from);
         assert!(only_dev || !is_product || !development.contains(&&*to), "{from} depends on {to}");
     }
 }
@@ -240,7 +275,13 @@ fn split_outside_parentheses(text: &str, word: &str) -> Vec<String> {
 
 #[test]
 fn a_licence_expression_is_read_as_its_author_meant_it() {
-    for allowed in ["MIT", "GPL-3.0 OR MIT", "MIT/Apache-2.0", "(MIT OR GPL-3.0) AND ISC", "Apache-2.0 WITH LLVM-exception OR X"] {
+    for allowed in [
+        "MIT",
+        "GPL-3.0 OR MIT",
+        "MIT/Apache-2.0",
+        "(MIT OR GPL-3.0) AND ISC",
+        "Apache-2.0 WITH LLVM-exception OR X",
+    ] {
         assert!(is_allowed(allowed), "{allowed}");
     }
     for refused in ["", "GPL-3.0", "MIT AND GPL-3.0", "(GPL-3.0 OR AGPL-3.0) AND MIT"] {
@@ -251,14 +292,18 @@ fn a_licence_expression_is_read_as_its_author_meant_it() {
 #[test]
 fn there_is_one_tls_stack() {
     let workspace = Workspace::read();
-    for node in &workspace.nodes {
-        for other in OTHER_TLS {
-            let from = workspace.name(&text(node, "id"));
-            assert!(!workspace.links(node, other), "{from} links {other}; choose its aws-lc feature");
-        }
+    let linked = workspace.linked();
+    assert!(linked.contains_key("rustls"), "this test does not see what is linked");
+    for other in OTHER_TLS {
+        let by = linked.get(other);
+        assert!(by.is_none(), "{by:?} links {other}; choose its aws-lc feature");
     }
-    let rustls: BTreeSet<String> =
-        workspace.packages.values().filter(|package| package["name"] == "rustls").map(|package| text(package, "version")).collect();
+    let rustls: BTreeSet<String> = workspace
+        .packages
+        .values()
+        .filter(|package| package["name"] == "rustls")
+        .map(|package| text(package, "version"))
+        .collect();
     assert_eq!(rustls.len(), 1, "more than one rustls: {rustls:?}");
 }
 
@@ -308,11 +353,19 @@ fn every_rust_file_is_reachable_from_the_root_of_a_crate() {
         for part in ["src", "tests", "it", "benches", "examples"] {
             rust_files(&folder.join(part), &mut files);
         }
-        let of_others = |file: &PathBuf| workspace.members.iter().any(|id| {
-            let other = Path::new(&text(&workspace.packages[id], "manifest_path")).parent().unwrap().to_owned();
-            other != folder && other.starts_with(&folder) && file.starts_with(&other)
-        });
-        forgotten.extend(files.into_iter().filter(|file| !reached.contains(file) && !of_others(file)).map(|file| show(&file)));
+        let of_others = |file: &PathBuf| {
+            workspace.members.iter().any(|id| {
+                let other =
+                    Path::new(&text(&workspace.packages[id], "manifest_path")).parent().unwrap().to_owned();
+                other != folder && other.starts_with(&folder) && file.starts_with(&other)
+            })
+        };
+        forgotten.extend(
+            files
+                .into_iter()
+                .filter(|file| !reached.contains(file) && !of_others(file))
+                .map(|file| show(&file)),
+        );
     }
     assert!(forgotten.is_empty(), "no module declares: {forgotten:?}");
 }
@@ -329,6 +382,8 @@ fn reach(file: &Path, is_root: bool, reached: &mut BTreeSet<PathBuf>) {
         let words = line.trim().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
         if let Some(name) = words.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
             reach(&folder.join(format!("{name}.rs")), false, reached);
+            // What the test programs of a crate share.
+            reach(&folder.join(name).join("mod.rs"), true, reached);
         }
     }
 }

@@ -18,7 +18,12 @@ fn a_bad_configuration_lists_all_mistakes_and_exits_64() {
     let output = Command::new(binary())
         .arg("run")
         .env_clear()
-        .envs([("LISTEN", "nowhere"), ("SERVICES", "printer"), ("PERMIT_TTL_MS", "x"), ("EVENTS_RETENTION_DAYS", "3")])
+        .envs([
+            ("LISTEN", "nowhere"),
+            ("SERVICES", "printer"),
+            ("PERMIT_TTL_MS", "x"),
+            ("EVENTS_RETENTION_DAYS", "3"),
+        ])
         .stdin(Stdio::null())
         .output()
         .unwrap();

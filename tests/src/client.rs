@@ -66,7 +66,8 @@ impl Client {
 
     /// Publishes one generic event; the status, or none when there was no answer.
     pub async fn publish(&self, event: &Value) -> Option<StatusCode> {
-        let request = self.post("/events/api/v1/events").header("content-type", "application/cloudevents+json");
+        let request =
+            self.post("/events/api/v1/events").header("content-type", "application/cloudevents+json");
         request.body(event.to_string()).send().await.ok().map(|answer| answer.status())
     }
 
@@ -81,9 +82,8 @@ impl Client {
     pub async fn try_page(&self, path: &str) -> Option<Page> {
         let answer = self.get(path).send().await.ok()?;
         let status = answer.status();
-        let header = |name: &str| {
-            answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-        };
+        let header =
+            |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (next, cursor) = (header("next"), header("feed-cursor"));
         let body = answer.bytes().await.ok()?;
         let events = if status.is_success() { serde_json::from_slice(&body).ok()? } else { Vec::new() };

@@ -35,7 +35,8 @@ impl Ledger {
         println!("{}", self.totals());
         let lost: Vec<_> = self.published.iter().filter(|id| !self.in_feed.contains_key(*id)).collect();
         let twice: Vec<_> = self.in_feed.iter().filter(|(_, count)| **count != 1).collect();
-        let undelivered: Vec<_> = self.published.iter().filter(|id| !self.delivered.contains_key(*id)).collect();
+        let undelivered: Vec<_> =
+            self.published.iter().filter(|id| !self.delivered.contains_key(*id)).collect();
         assert!(lost.is_empty(), "{} accepted and not in the feed, such as {:?}", lost.len(), lost.first());
         assert!(twice.is_empty(), "{} in the feed more than once, such as {:?}", twice.len(), twice.first());
         assert!(

@@ -64,7 +64,10 @@ impl Process {
         let child = std::sync::Mutex::new(child);
         until("the process is ready", || async {
             if let Some(status) = child.lock().unwrap().try_wait().unwrap() {
-                panic!("it ended with {status}; its log: {}", std::fs::read_to_string(log).unwrap_or_default());
+                panic!(
+                    "it ended with {status}; its log: {}",
+                    std::fs::read_to_string(log).unwrap_or_default()
+                );
             }
             match http.get(&url).send().await {
                 Ok(answer) if answer.status().is_success() => Ok(()),

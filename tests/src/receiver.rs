@@ -122,7 +122,10 @@ impl Receiver {
     /// The validations that came to an endpoint.
     pub fn validations(&self, name: &str) -> usize {
         let endpoints = self.lock();
-        endpoints.received.get(name).map_or(0, |all| all.iter().filter(|request| request.is_validation()).count())
+        endpoints
+            .received
+            .get(name)
+            .map_or(0, |all| all.iter().filter(|request| request.is_validation()).count())
     }
 
     /// How often each event id was answered with a success at an endpoint.

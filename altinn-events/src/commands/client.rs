@@ -73,7 +73,11 @@ impl Target {
                 generated_token(&self.altinn, "/api/GetEnterpriseToken", &query).await?
             }
         };
-        Ok(Caller { client: http(Duration::from_secs(60))?, url: self.url.trim_end_matches('/').to_owned(), token })
+        Ok(Caller {
+            client: http(Duration::from_secs(60))?,
+            url: self.url.trim_end_matches('/').to_owned(),
+            token,
+        })
     }
 }
 

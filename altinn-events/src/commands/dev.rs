@@ -13,7 +13,9 @@ use crate::{platform::Platform, settings::Settings};
 
 /// Arguments of `dev`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Example:\n  altinn-events dev --folder .local      what `make run` does; Ctrl-C stops all of it")]
+#[command(
+    after_help = "Example:\n  altinn-events dev --folder .local      what `make run` does; Ctrl-C stops all of it"
+)]
 pub struct Args {
     /// Where data and logs lie.
     #[arg(long, default_value = ".local")]
@@ -55,7 +57,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 
 async fn up(args: &Args, started: Instant) -> Result<(), Failure> {
     let tell = move |step: &str| tell(started, step);
-    std::fs::create_dir_all(&args.folder).with_context(|| format!("cannot make {}", args.folder.display()))?;
+    std::fs::create_dir_all(&args.folder)
+        .with_context(|| format!("cannot make {}", args.folder.display()))?;
     tell("starting Apache Kafka and Postgres (the first start fetches them)");
     let stack = Stack::from_env(&Env::process(), StackOptions::kept(&args.folder), tell)
         .await
@@ -66,20 +69,25 @@ async fn up(args: &Args, started: Instant) -> Result<(), Failure> {
         ..local_altinn::Options::default()
     };
     let altinn = local_altinn::start(options).await?;
-    tell(&format!("a stand-in for Altinn answers at {} (for development: it gives anybody a token)", altinn.base_url));
+    tell(&format!(
+        "a stand-in for Altinn answers at {} (for development: it gives anybody a token)",
+        altinn.base_url
+    ));
     let settings = Settings::from_env(&environment(args, &stack, &altinn))?;
     let platform = Box::pin(Platform::start(settings)).await?;
     let address = format!("http://localhost:{}", args.port);
     tell(&format!("ingest, projector, dispatcher and query-api run at {address}"));
     let shown = first_event::show(&platform, &altinn, &address, tell).await;
-    let ended = match shown {
-        Ok(()) if args.once => Ok(()),
-        Ok(()) => {
-            commands(args, &address, &stack);
-            stay(&platform).await
-        }
-        Err(error) => Err(error.context(format!("the first event did not arrive; logs are in {}", stack.logs().display()))),
-    };
+    let ended =
+        match shown {
+            Ok(()) if args.once => Ok(()),
+            Ok(()) => {
+                commands(args, &address, &stack);
+                stay(&platform).await
+            }
+            Err(error) => Err(error
+                .context(format!("the first event did not arrive; logs are in {}", stack.logs().display()))),
+        };
     tell("stopping");
     platform.stop().await?;
     altinn.stop().await;
@@ -107,7 +115,10 @@ fn environment(args: &Args, stack: &Stack, altinn: &LocalAltinn) -> Env {
         ("BASE_URI", format!("http://localhost:{}", args.port)),
         ("ALLOW_LOOPBACK_WEBHOOKS", "true".to_owned()),
         ("OPENID_WELL_KNOWN_ENDPOINT", format!("{base}/authentication/api/v1/openid/")),
-        ("PLATFORM_CERTIFICATES", format!("{base}/platform-certificates/{{issuer}}-access-token-public-cert")),
+        (
+            "PLATFORM_CERTIFICATES",
+            format!("{base}/platform-certificates/{{issuer}}-access-token-public-cert"),
+        ),
         ("AUTHORIZATION_API", format!("{base}/authorization/api/v1/")),
         ("REGISTER_API", format!("{base}/register/api/")),
     ];

@@ -30,7 +30,8 @@ pub async fn show(
     let caller = target.caller().await?;
     let endpoint = format!("{}/webhooks/first", altinn.base_url);
     let body = json!({"endPoint": endpoint, "resourceFilter": RESOURCE});
-    let answer: Value = accepted(caller.post("/events/api/v1/subscriptions").json(&body)).await?.json().await?;
+    let answer: Value =
+        accepted(caller.post("/events/api/v1/subscriptions").json(&body)).await?.json().await?;
     let id = answer.get("id").and_then(Value::as_i64).context("a subscription without an id")?;
     until_validated(&caller, id).await?;
     tell("a webhook has subscribed and answered its validation");
@@ -101,7 +102,8 @@ async fn newest(caller: &Caller) -> anyhow::Result<String> {
     loop {
         let query = [("resource", RESOURCE), ("after", after.as_str()), ("size", "1000")];
         let answer = accepted(caller.get(EVENTS).query(&query)).await?;
-        let cursor = answer.headers().get("feed-cursor").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let cursor =
+            answer.headers().get("feed-cursor").and_then(|value| value.to_str().ok()).map(str::to_owned);
         let is_last = !answer.headers().contains_key("next");
         after = cursor.context("a page without a cursor")?;
         if is_last {
@@ -129,7 +131,8 @@ async fn until_at_webhook(altinn: &LocalAltinn, id: &str) -> anyhow::Result<()> 
     let webhook = altinn.webhook("first");
     let until = Instant::now() + WAIT;
     while Instant::now() < until {
-        let came = webhook.requests().iter().any(|request| String::from_utf8_lossy(&request.body).contains(id));
+        let came =
+            webhook.requests().iter().any(|request| String::from_utf8_lossy(&request.body).contains(id));
         if came {
             return Ok(());
         }

@@ -9,7 +9,9 @@ use super::Failure;
 
 /// Arguments of `migrate`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Example, with the address that `make run` prints:\n  DATABASE_URL=postgres://postgres@127.0.0.1:PORT/postgres altinn-events migrate")]
+#[command(
+    after_help = "Example, with the address that `make run` prints:\n  DATABASE_URL=postgres://postgres@127.0.0.1:PORT/postgres altinn-events migrate"
+)]
 pub struct Args {}
 
 /// Runs the migrations under a lock; safe to repeat.

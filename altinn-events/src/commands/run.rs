@@ -9,7 +9,9 @@ use crate::{platform::Platform, settings::Settings};
 
 /// Arguments of `run`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Example, beside `make run`:\n  LISTEN=127.0.0.1:5090 ADMIN_LISTEN=127.0.0.1:5091 altinn-events run --services query-api")]
+#[command(
+    after_help = "Example, beside `make run`:\n  LISTEN=127.0.0.1:5090 ADMIN_LISTEN=127.0.0.1:5091 altinn-events run --services query-api"
+)]
 pub struct Args {
     /// Which services, with commas between the names (default: SERVICES, else all four).
     #[arg(long)]

@@ -58,7 +58,9 @@ async fn follow(args: &Args, caller: &Caller) -> anyhow::Result<()> {
         if let Some(cursor) = cursor {
             after = cursor;
             if let Some(file) = &args.cursor_file {
-                tokio::fs::write(file, &after).await.with_context(|| format!("cannot write {}", file.display()))?;
+                tokio::fs::write(file, &after)
+                    .await
+                    .with_context(|| format!("cannot write {}", file.display()))?;
             }
         }
         if args.once && events.is_empty() {
@@ -76,7 +78,11 @@ async fn saved(file: Option<&Path>) -> anyhow::Result<Option<String>> {
     }
 }
 
-async fn page(args: &Args, caller: &Caller, after: &str) -> anyhow::Result<(Vec<Box<RawValue>>, Option<String>)> {
+async fn page(
+    args: &Args,
+    caller: &Caller,
+    after: &str,
+) -> anyhow::Result<(Vec<Box<RawValue>>, Option<String>)> {
     let mut query = vec![("resource", args.resource.as_str()), ("after", after), ("size", "1000")];
     if let Some(subject) = &args.subject {
         query.push(("subject", subject));

@@ -9,7 +9,9 @@ use super::Failure;
 
 /// Arguments of `topics`.
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Example, with the address that `make run` prints:\n  KAFKA_BROKERS=127.0.0.1:PORT altinn-events topics --replication 1")]
+#[command(
+    after_help = "Example, with the address that `make run` prints:\n  KAFKA_BROKERS=127.0.0.1:PORT altinn-events topics --replication 1"
+)]
 pub struct Args {
     /// Replicas of a topic that is created: 3 on a cluster, 1 on a single broker.
     #[arg(long, default_value_t = 3)]

@@ -22,10 +22,12 @@ pub mod ledger_loop;
 pub mod producer;
 pub mod record;
 pub mod settings;
+pub mod work;
 
 pub use batches::{BatchHandler, BatchOptions, HandlerError, run_batches};
 pub use error::{AppendError, KafkaError, LoopError};
-pub use ledger_loop::{Budget, LedgerLoop, LedgerOptions, Settle, Source, Work, open_ledger};
+pub use ledger_loop::open_ledger;
 pub use producer::{Ack, Outgoing, Position, Producer};
 pub use record::Record;
 pub use settings::KafkaSettings;
+pub use work::{Budget, LedgerLoop, LedgerOptions, Settle, Source, Work};

@@ -21,39 +21,7 @@ const CLUSTER_ID: &str = "AltinnEventsLocalKafkQ";
 const METADATA_REQUEST: [u8; 18] = [0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 7, 0xff, 0xff, 0, 0, 0, 0];
 
 /// Settings that do not depend on where the broker runs; each says why it differs from Kafka's own default.
-const PROPERTIES: &str = "\
-# one broker: nothing to replicate to
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-default.replication.factor=1
-min.insync.replicas=1
-# as on a cluster: a position in time is the broker's, and nothing acknowledged is given up
-log.message.timestamp.type=LogAppendTime
-unclean.leader.election.enable=false
-auto.create.topics.enable=false
-# the first member of a group would wait 3 s for others
-group.initial.rebalance.delay.ms=0
-# tests kill group members and wait for the others to take over
-group.min.session.timeout.ms=1000
-group.consumer.session.timeout.ms=6000
-group.consumer.min.session.timeout.ms=1000
-group.consumer.heartbeat.interval.ms=1000
-group.consumer.min.heartbeat.interval.ms=100
-# 50 folders otherwise
-offsets.topic.num.partitions=4
-transaction.state.log.num.partitions=4
-share.coordinator.state.topic.num.partitions=4
-# as long as the longest retention: a position that is gone is an error here
-offsets.retention.minutes=144000
-# a broker that was killed is let in again when its old session is over
-broker.session.timeout.ms=3000
-broker.heartbeat.interval.ms=500
-# 128 MiB otherwise, in a heap of 512
-log.cleaner.dedupe.buffer.size=33554432
-";
+const PROPERTIES: &str = include_str!("kafka.properties");
 
 /// Writes an empty data folder that is copied for each new stack: 2 s of a JVM are paid once.
 pub(crate) fn format(java: &Path, cache: &Path) -> Result<()> {

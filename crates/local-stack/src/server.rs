@@ -17,8 +17,8 @@ use crate::{
     watchdog::{Spec, Watched},
 };
 
-/// A start that takes longer than this has failed.
-const START_MAX: Duration = Duration::from_secs(60);
+/// A start that takes longer than this has failed. A server that ends is noticed at once; this is for a machine under load.
+const START_MAX: Duration = Duration::from_secs(120);
 /// A stop that takes longer than this becomes a kill.
 const STOP_MAX: Duration = Duration::from_secs(20);
 
@@ -117,6 +117,8 @@ impl Server {
                     if last_line.contains("shared memory block")
                         && begin.elapsed() < Duration::from_secs(10) =>
                 {
+                    // Its watchdog must not take the data for those of a stack that is over.
+                    started.kill().await;
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 Err(problem) => {

@@ -90,7 +90,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Stale`], [`StoreError::Data`], [`StoreError::Unavailable`].
-    pub async fn write_dead(&self, topic: &str, rows: &[DeadRow], advances: &[Advance]) -> Result<(), StoreError> {
+    pub async fn write_dead(
+        &self,
+        topic: &str,
+        rows: &[DeadRow],
+        advances: &[Advance],
+    ) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
         advance(&mut tx, topic, advances).await?;
         sqlx::query(include_str!("../sql/insert_dead.sql"))
@@ -112,7 +117,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn attempts_of(&self, subscription: SubscriptionId, limit: i64) -> Result<Vec<String>, StoreError> {
+    pub async fn attempts_of(
+        &self,
+        subscription: SubscriptionId,
+        limit: i64,
+    ) -> Result<Vec<String>, StoreError> {
         Ok(sqlx::query_scalar(include_str!("../sql/attempts_of.sql"))
             .bind(subscription.0)
             .bind(limit)

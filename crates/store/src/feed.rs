@@ -203,7 +203,12 @@ impl Store {
     }
 
     /// Where a scan of `scan` rows ends; none when there are fewer.
-    async fn scan_end(&self, filter: &FeedFilter, after: Sequence, scan: i64) -> Result<Option<Sequence>, StoreError> {
+    async fn scan_end(
+        &self,
+        filter: &FeedFilter,
+        after: Sequence,
+        scan: i64,
+    ) -> Result<Option<Sequence>, StoreError> {
         let (statement, leading) = if filter.by_subject() {
             (include_str!("../sql/scan_end_by_subject.sql"), &filter.subject)
         } else {
@@ -242,8 +247,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn sequence_of_id(&self, id: &str) -> Result<Option<Sequence>, StoreError> {
-        let rows =
-            sqlx::query(include_str!("../sql/sequence_of_id.sql")).bind(id_hash(id)).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(include_str!("../sql/sequence_of_id.sql"))
+            .bind(id_hash(id))
+            .fetch_all(&self.pool)
+            .await?;
         for row in rows {
             let json: String = row.try_get(1)?;
             // Two ids may share a hash.
@@ -259,11 +266,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn repeats(&self, records: &[(EventIdentity, i32, i64)]) -> Result<Vec<bool>, StoreError> {
-        let identities: Vec<Uuid> = records.iter().map(|(identity, _, _)| Uuid::from_u128(identity.0)).collect();
-        let rows = sqlx::query(include_str!("../sql/repeats.sql")).bind(identities).fetch_all(&self.pool).await?;
+        let identities: Vec<Uuid> =
+            records.iter().map(|(identity, _, _)| Uuid::from_u128(identity.0)).collect();
+        let rows =
+            sqlx::query(include_str!("../sql/repeats.sql")).bind(identities).fetch_all(&self.pool).await?;
         let mut stored = std::collections::HashMap::new();
         for row in rows {
-            stored.insert(row.try_get::<Uuid, _>(0)?.as_u128(), (row.try_get::<i32, _>(1)?, row.try_get::<i64, _>(2)?));
+            stored.insert(
+                row.try_get::<Uuid, _>(0)?.as_u128(),
+                (row.try_get::<i32, _>(1)?, row.try_get::<i64, _>(2)?),
+            );
         }
         Ok(records
             .iter()

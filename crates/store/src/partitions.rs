@@ -27,7 +27,9 @@ impl Store {
             for parent in ["delivery_attempt", "dead_letter"] {
                 sqlx::query(include_str!("../sql/day_create.sql"))
                     .bind(parent)
-                    .bind(today + Duration::from_secs(86_400).saturating_mul(u32::try_from(ahead).unwrap_or(0)))
+                    .bind(
+                        today + Duration::from_secs(86_400).saturating_mul(u32::try_from(ahead).unwrap_or(0)),
+                    )
                     .execute(&self.pool)
                     .await?;
             }
@@ -36,11 +38,16 @@ impl Store {
     }
 
     async fn create_partition(&self, number: i64) -> Result<(), StoreError> {
-        let made = sqlx::query(include_str!("../sql/partition_create.sql")).bind(number).execute(&self.pool).await;
+        let made =
+            sqlx::query(include_str!("../sql/partition_create.sql")).bind(number).execute(&self.pool).await;
         match made {
             Ok(_) => Ok(()),
             // Another process was quicker.
-            Err(error) if error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "42P07") => Ok(()),
+            Err(error)
+                if error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "42P07") =>
+            {
+                Ok(())
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -84,7 +91,11 @@ impl Store {
     pub async fn drop_expired_days(&self, attempts: Duration, dead: Duration) -> Result<(), StoreError> {
         let today = OffsetDateTime::now_utc().date();
         for (parent, kept) in [("delivery_attempt", attempts), ("dead_letter", dead)] {
-            sqlx::query(include_str!("../sql/day_drop.sql")).bind(parent).bind(today - kept).execute(&self.pool).await?;
+            sqlx::query(include_str!("../sql/day_drop.sql"))
+                .bind(parent)
+                .bind(today - kept)
+                .execute(&self.pool)
+                .await?;
         }
         Ok(())
     }

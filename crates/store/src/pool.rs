@@ -34,11 +34,17 @@ impl StoreSettings {
         const LOCAL: &str = "postgres://postgres@127.0.0.1:5432/postgres";
         let url = env.secret("DATABASE_URL").unwrap_or_else(|| LOCAL.to_owned());
         if PgConnectOptions::from_str(&url).is_err() {
-            env.mistake("DATABASE_URL", "is not a Postgres URL; example: postgres://user:password@host:5432/database");
+            env.mistake(
+                "DATABASE_URL",
+                "is not a Postgres URL; example: postgres://user:password@host:5432/database",
+            );
         }
         let schema = env.text("DATABASE_SCHEMA", "altinn_events");
         if !is_plain_name(&schema) {
-            env.mistake("DATABASE_SCHEMA", "is not a name of lower-case letters, digits and _; example: altinn_events");
+            env.mistake(
+                "DATABASE_SCHEMA",
+                "is not a name of lower-case letters, digits and _; example: altinn_events",
+            );
         }
         let settings = Self {
             url,
@@ -115,15 +121,23 @@ impl Store {
         let create = sqlx::AssertSqlSafe(format!("create schema if not exists {}", self.schema));
         if let Err(error) = sqlx::query(create).execute(&self.pool).await {
             // Two processes at once: the other one made it.
-            let made = error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "23505");
+            let made =
+                error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "23505");
             if !made {
                 return Err(error.into());
             }
         }
         MIGRATIONS.run(&self.pool).await.map_err(|error| {
-            if let sqlx::migrate::MigrateError::Execute(error) = error { error.into() } else { StoreError::Migrate(error) }
+            if let sqlx::migrate::MigrateError::Execute(error) = error {
+                error.into()
+            } else {
+                StoreError::Migrate(error)
+            }
         })?;
-        sqlx::query(include_str!("../sql/head_create.sql")).bind(self.partition_size).execute(&self.pool).await?;
+        sqlx::query(include_str!("../sql/head_create.sql"))
+            .bind(self.partition_size)
+            .execute(&self.pool)
+            .await?;
         self.ensure_partitions().await
     }
 

@@ -34,8 +34,10 @@ impl NewSubscription {
     /// What makes two subscriptions the same (contract §6.2).
     fn fingerprint(&self) -> Uuid {
         let filters = [&self.source_filter, &self.resource_filter, &self.subject_filter, &self.type_filter];
-        let filters: Vec<String> =
-            filters.iter().map(|filter| filter.as_ref().map_or_else(String::new, |text| format!("={text}"))).collect();
+        let filters: Vec<String> = filters
+            .iter()
+            .map(|filter| filter.as_ref().map_or_else(String::new, |text| format!("={text}")))
+            .collect();
         let filters = format!("{}\u{0}{}", filters.join("\u{0}"), self.include_subunits);
         Uuid::from_u128(EventIdentity::of(&self.consumer, &self.endpoint, &filters).0)
     }
@@ -76,7 +78,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Data`], [`StoreError::Unavailable`].
-    pub async fn create_subscription(&self, new: &NewSubscription) -> Result<(Subscription, bool), StoreError> {
+    pub async fn create_subscription(
+        &self,
+        new: &NewSubscription,
+    ) -> Result<(Subscription, bool), StoreError> {
         let lowered = new.resource_filter.as_ref().map(|filter| filter.to_lowercase());
         let new = NewSubscription { resource_filter: lowered, ..new.clone() };
         let fingerprint = new.fingerprint();
@@ -113,8 +118,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
-        let row =
-            sqlx::query(include_str!("../sql/subscription_get.sql")).bind(id.0).fetch_optional(&self.pool).await?;
+        let row = sqlx::query(include_str!("../sql/subscription_get.sql"))
+            .bind(id.0)
+            .fetch_optional(&self.pool)
+            .await?;
         row.as_ref().map(subscription).transpose()
     }
 
@@ -122,7 +129,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn subscriptions_of(&self, consumer: &str, limit: i64) -> Result<Vec<Subscription>, StoreError> {
+    pub async fn subscriptions_of(
+        &self,
+        consumer: &str,
+        limit: i64,
+    ) -> Result<Vec<Subscription>, StoreError> {
         let rows = sqlx::query(include_str!("../sql/subscription_list.sql"))
             .bind(consumer)
             .bind(limit)
@@ -161,7 +172,8 @@ impl Store {
     async fn change(&self, id: SubscriptionId, statement: &'static str) -> Result<bool, StoreError> {
         let mut tx = self.pool.begin().await?;
         let position = next_position(&mut tx).await?;
-        let changed = sqlx::query(statement).bind(id.0).bind(position).execute(&mut *tx).await?.rows_affected();
+        let changed =
+            sqlx::query(statement).bind(id.0).bind(position).execute(&mut *tx).await?.rows_affected();
         if changed == 0 {
             tx.rollback().await?;
             return Ok(false);
@@ -174,7 +186,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn subscription_changes(&self, after: i64, limit: i64) -> Result<Vec<Subscription>, StoreError> {
+    pub async fn subscription_changes(
+        &self,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<Subscription>, StoreError> {
         let rows = sqlx::query(include_str!("../sql/subscription_changes.sql"))
             .bind(after)
             .bind(limit)
@@ -217,6 +233,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn purge_tombstones(&self) -> Result<u64, StoreError> {
-        Ok(sqlx::query(include_str!("../sql/subscription_purge.sql")).execute(&self.pool).await?.rows_affected())
+        Ok(sqlx::query(include_str!("../sql/subscription_purge.sql"))
+            .execute(&self.pool)
+            .await?
+            .rows_affected())
     }
 }

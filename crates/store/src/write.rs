@@ -239,8 +239,10 @@ async fn insert(
     registered: Micros,
     fresh: &[(&NewEvent, EventIdentity)],
 ) -> Result<(), StoreError> {
-    let column = |read: fn(&Event) -> &str| fresh.iter().map(|(new, _)| read(&new.event)).collect::<Vec<&str>>();
-    let optional = |read: fn(&NewEvent) -> Option<&str>| fresh.iter().map(|(new, _)| read(new)).collect::<Vec<_>>();
+    let column =
+        |read: fn(&Event) -> &str| fresh.iter().map(|(new, _)| read(&new.event)).collect::<Vec<&str>>();
+    let optional =
+        |read: fn(&NewEvent) -> Option<&str>| fresh.iter().map(|(new, _)| read(new)).collect::<Vec<_>>();
     let identities: Vec<Uuid> = fresh.iter().map(|(_, identity)| Uuid::from_u128(identity.0)).collect();
     let hashes: Vec<i64> = fresh.iter().map(|(new, _)| new.event.id_hash()).collect();
     let times: Vec<Option<OffsetDateTime>> =

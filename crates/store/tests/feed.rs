@@ -1,5 +1,12 @@
 //! Batches and pages against a real Postgres.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails at the line that is wrong"
+)]
+
 mod common;
 
 use std::time::Duration;
@@ -54,12 +61,16 @@ async fn publishing_again_is_harmless_also_when_the_first_copy_is_in_an_older_pa
 #[tokio::test]
 async fn the_same_event_twice_in_a_batch_is_one_row_and_other_content_is_counted() {
     let store = store("twice", 1_000).await;
-    let (events, step) =
-        batch(0, 0, vec![event("1", "/party/1", "a"), event("1", "/party/1", "a"), event("1", "/party/1", "b")]);
+    let (events, step) = batch(
+        0,
+        0,
+        vec![event("1", "/party/1", "a"), event("1", "/party/1", "a"), event("1", "/party/1", "b")],
+    );
     let outcome = store.write_batch("events", &events, &[step]).await.unwrap();
     assert_eq!((outcome.stored, outcome.repeated, outcome.conflicting), (1, 2, 1));
     let identity = EventIdentity::of("urn:altinn:resource:r1", "https://x.no/a", "1");
-    let repeats = store.repeats(&[(identity, 0, 0), (identity, 0, 1), (EventIdentity(7), 0, 0)]).await.unwrap();
+    let repeats =
+        store.repeats(&[(identity, 0, 0), (identity, 0, 1), (EventIdentity(7), 0, 0)]).await.unwrap();
     assert_eq!(repeats, [false, true, false]);
 }
 
@@ -71,7 +82,8 @@ async fn sequence_numbers_have_no_gaps_and_follow_the_commits_of_many_writers() 
         let store = store.clone();
         writers.spawn(async move {
             for first in (0..50).step_by(5) {
-                let events = (first..first + 5).map(|n| event(&format!("{partition}-{n}"), "/party/1", "a")).collect();
+                let events =
+                    (first..first + 5).map(|n| event(&format!("{partition}-{n}"), "/party/1", "a")).collect();
                 let (events, step) = batch(partition, first, events);
                 store.write_batch("events", &events, &[step]).await.unwrap();
             }
@@ -112,15 +124,27 @@ async fn every_filter_tells_two_rows_apart() {
         change(&mut filter);
         filter
     };
-    assert_eq!(found(of_two(|f| f.resource = Some("urn:altinn:resource:r1".into()))).await, Vec::<i64>::new());
+    assert_eq!(
+        found(of_two(|f| f.resource = Some("urn:altinn:resource:r1".into()))).await,
+        Vec::<i64>::new()
+    );
     assert_eq!(found(of_two(|f| f.types = vec!["other%".into()])).await, Vec::<i64>::new());
     assert_eq!(found(of_two(|f| f.types_any_case = vec!["other%".into()])).await, [2]);
     assert_eq!(found(of_two(|f| f.sources_any_case = vec!["%X.NO%".into()])).await, [2]);
     assert_eq!(found(of_two(|f| f.sources_any_case = vec!["%y.no%".into()])).await, Vec::<i64>::new());
     assert_eq!(found(of_two(|f| f.from = Micros::parse_rfc3339("2026-01-02T03:04:05Z"))).await, [2]);
-    assert_eq!(found(of_two(|f| f.from = Micros::parse_rfc3339("2026-01-02T03:04:06Z"))).await, Vec::<i64>::new());
-    assert_eq!(found(of_two(|f| f.to = Micros::parse_rfc3339("2026-01-02T03:04:04Z"))).await, Vec::<i64>::new());
-    assert_eq!(found(of_two(|f| f.registered_from = Some(Micros::now().plus(Duration::from_secs(60))))).await, Vec::<i64>::new());
+    assert_eq!(
+        found(of_two(|f| f.from = Micros::parse_rfc3339("2026-01-02T03:04:06Z"))).await,
+        Vec::<i64>::new()
+    );
+    assert_eq!(
+        found(of_two(|f| f.to = Micros::parse_rfc3339("2026-01-02T03:04:04Z"))).await,
+        Vec::<i64>::new()
+    );
+    assert_eq!(
+        found(of_two(|f| f.registered_from = Some(Micros::now().plus(Duration::from_secs(60))))).await,
+        Vec::<i64>::new()
+    );
     assert_eq!(found(of_two(|f| f.alternative_subject = Some("/org/1".into()))).await, Vec::<i64>::new());
     assert_eq!(store.sequence_of_id("2").await.unwrap(), Some(Sequence(2)));
     assert_eq!(store.sequence_of_id("3").await.unwrap(), None);
@@ -142,23 +166,40 @@ async fn a_page_whose_filter_refuses_everything_still_moves_on() {
 async fn pages_by_resource_and_by_subject_use_their_indexes_and_stop_early() {
     let store = store("explain", 500).await;
     for round in 0..4 {
-        let events = (0..500).map(|n| event(&format!("{round}-{n}"), &format!("/party/{}", n % 50), "a")).collect();
+        let events =
+            (0..500).map(|n| event(&format!("{round}-{n}"), &format!("/party/{}", n % 50), "a")).collect();
         let (events, step) = batch(0, round * 500, events);
         store.write_batch("events", &events, &[step]).await.unwrap();
     }
-    for (by, index, value) in [("resource", "resource_sequence_idx", "urn:altinn:resource:r1"), ("subject", "subject_sequence_idx", "/party/7")] {
-        let text = std::fs::read_to_string(format!("{}/sql/page_by_{by}.sql", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    for (by, index, value) in [
+        ("resource", "resource_sequence_idx", "urn:altinn:resource:r1"),
+        ("subject", "subject_sequence_idx", "/party/7"),
+    ] {
+        let text =
+            std::fs::read_to_string(format!("{}/sql/page_by_{by}.sql", env!("CARGO_MANIFEST_DIR"))).unwrap();
         let mut connection = store.pool().acquire().await.unwrap();
         for set in ["analyze", "set enable_seqscan = off"] {
             sqlx::query(set).execute(&mut *connection).await.unwrap();
         }
         let none = None::<String>;
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!("explain (analyze, format json) {text}")))
-            .bind(value).bind(100_i64).bind(&none).bind(&none).bind(&none)
-            .bind(None::<Vec<String>>).bind(None::<Vec<String>>).bind(None::<Vec<String>>)
-            .bind(None::<sqlx::types::time::OffsetDateTime>).bind(None::<sqlx::types::time::OffsetDateTime>)
-            .bind(None::<sqlx::types::time::OffsetDateTime>).bind(&none).bind(10_i64).bind(10_i64)
-            .fetch_all(&mut *connection).await.unwrap();
+            .bind(value)
+            .bind(100_i64)
+            .bind(&none)
+            .bind(&none)
+            .bind(&none)
+            .bind(None::<Vec<String>>)
+            .bind(None::<Vec<String>>)
+            .bind(None::<Vec<String>>)
+            .bind(None::<sqlx::types::time::OffsetDateTime>)
+            .bind(None::<sqlx::types::time::OffsetDateTime>)
+            .bind(None::<sqlx::types::time::OffsetDateTime>)
+            .bind(&none)
+            .bind(10_i64)
+            .bind(10_i64)
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
         let plan: String = rows[0].try_get_unchecked::<String, _>(0).unwrap();
         assert!(plan.contains(index), "{by} does not use its index: {plan}");
         assert!(!plan.contains("\"Node Type\": \"Sort\""), "{by} sorts: {plan}");

@@ -1,5 +1,12 @@
 //! Every statement of the platform is prepared against the migrated schema.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails at the line that is wrong"
+)]
+
 mod common;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,12 @@
 //! Subscriptions and their changes against a real Postgres.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails at the line that is wrong"
+)]
+
 mod common;
 
 use common::store;
