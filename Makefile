@@ -7,7 +7,7 @@ CARGO := nice cargo
 # With --workspace in every build, dependencies are built with one set of features, once.
 BINARIES := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help setup build run test format lint doc bench deny machete coverage clean-local
+.PHONY: help setup build run test format lint doc deny machete coverage clean-local
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,9 +33,6 @@ lint: ## Check the lints
 
 doc: ## Check the documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
-
-bench: setup ## The benchmark: one table, also in target/bench/latest.json
-	cargo run --release -p bench
 
 # Optional: these tools take minutes to build. What matters of them is checked by `make test` (tests/it/guard_rails.rs).
 deny: ## Advisories, licences, owners of dependencies (needs: cargo install cargo-deny)

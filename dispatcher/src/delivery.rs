@@ -167,6 +167,11 @@ impl Delivery {
         }
     }
 
+    /// It is about to be put back; see [`InHand::release`].
+    pub(crate) fn release(&mut self) {
+        self.hand.release();
+    }
+
     /// Its record, and every copy of it that came meanwhile, is finished. `remember`: see [`InHand::done`].
     pub(crate) fn settle(self, remember: bool) {
         self.hand.done(remember, Settle::done);

@@ -292,12 +292,15 @@ impl Push {
     }
 
     /// Ends a try: its records are appended and acknowledged together, then the delivery's own record is settled.
-    pub(crate) async fn settle(self: &Arc<Self>, delivery: Delivery, ended: Ended, took: Duration) {
+    pub(crate) async fn settle(self: &Arc<Self>, mut delivery: Delivery, ended: Ended, took: Duration) {
         let now = Micros::now();
         let headers = &delivery.headers;
         let verdict = outcome::decide(self.ladder, headers.attempt, headers.created, &ended, now);
         self.note(&delivery, &ended, &verdict, now);
         let records = delivery.records(Try { ended: &ended, verdict: &verdict, took, now }, self.ladder);
+        if verdict.outcome == AttemptOutcome::PutBack {
+            delivery.release();
+        }
         self.settling.fetch_add(1, Ordering::Relaxed);
         append_all(&self.producer, &records, &self.metrics).await;
         delivery.settle(verdict.outcome != AttemptOutcome::PutBack);

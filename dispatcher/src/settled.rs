@@ -41,6 +41,8 @@ enum State<S> {
 pub(crate) struct InHand<S> {
     key: AttemptKey,
     settle: Option<S>,
+    /// Copies that shared the attempt until it was released.
+    released: Option<Vec<S>>,
     registry: Arc<Settled<S>>,
 }
 
@@ -78,7 +80,7 @@ impl<S> Settled<S> {
             },
             Entry::Vacant(free) => {
                 free.insert(State::InHand(Vec::new()));
-                Begin::First(InHand { key, settle: Some(settle), registry: Arc::clone(self) })
+                Begin::First(InHand { key, settle: Some(settle), released: None, registry: Arc::clone(self) })
             }
         }
     }
@@ -107,10 +109,21 @@ impl<S> Settled<S> {
 }
 
 impl<S> InHand<S> {
+    /// From now on a record of this attempt is a first one again. To be called before an attempt is put back: the record that is
+    /// put back has the same number, may come again before our own append is acknowledged, and must not share our end.
+    pub(crate) fn release(&mut self) {
+        if self.released.is_none() {
+            self.released = Some(self.registry.end(self.key, false));
+        }
+    }
+
     /// Settles the record and those that share its attempt. `remember`: whether a later copy is a repetition.
     pub(crate) fn done(mut self, remember: bool, settle: impl Fn(S)) {
         if let Some(own) = self.settle.take() {
-            let sharing = self.registry.end(self.key, remember);
+            let sharing = match self.released.take() {
+                Some(sharing) => sharing,
+                None => self.registry.end(self.key, remember),
+            };
             settle(own);
             sharing.into_iter().for_each(settle);
         }
@@ -119,7 +132,7 @@ impl<S> InHand<S> {
 
 impl<S> Drop for InHand<S> {
     fn drop(&mut self) {
-        if self.settle.is_some() {
+        if self.settle.is_some() && self.released.is_none() {
             drop(self.registry.end(self.key, false));
         }
     }
@@ -175,5 +188,20 @@ mod tests {
         assert!(matches!(registry.begin((DeliveryId(4), 0), 1), Begin::Repeated(_)));
         assert!(matches!(registry.begin((DeliveryId(2), 0), 1), Begin::First(_)));
         assert!(registry.lock().attempts.len() <= 2);
+    }
+
+    #[test]
+    fn a_record_that_was_put_back_and_comes_again_early_is_a_first_one() {
+        let registry = Settled::new(10);
+        let mut hand = first(&registry, KEY, 1);
+        assert!(matches!(registry.begin(KEY, 2), Begin::Shared));
+        hand.release();
+        let again = first(&registry, KEY, 3);
+        let done = RefCell::new(Vec::new());
+        hand.done(false, |record| done.borrow_mut().push(record));
+        assert_eq!(*done.borrow(), [1, 2], "the one that came again is not settled with it");
+        assert!(matches!(registry.begin(KEY, 4), Begin::Shared));
+        again.done(true, |record| done.borrow_mut().push(record));
+        assert_eq!(*done.borrow(), [1, 2, 3, 4]);
     }
 }

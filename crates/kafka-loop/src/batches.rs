@@ -102,10 +102,7 @@ pub async fn run_batches<H: BatchHandler>(
     };
     std::thread::Builder::new()
         .name(options.group.to_owned())
-        .spawn(move || {
-            // The owner may be gone already; then nobody asks how it ended.
-            end.send(state.run()).ok();
-        })
+        .spawn(move || end.send(state.run()).ok())
         .map_err(|error| thread(error.to_string()))?;
     ended.await.unwrap_or_else(|_| Err(thread("it panicked".to_owned())))
 }
@@ -376,7 +373,10 @@ impl<H: BatchHandler> LoopState<H> {
             self.member.start_at(&starts, true)?;
         }
         for (topic, partition, _) in starts {
-            self.positioned.insert((Arc::from(topic), partition));
+            let place = (Arc::from(topic), partition);
+            // The client keeps a pause from before the partition was taken away.
+            self.member.set_paused(&place, false);
+            self.positioned.insert(place);
         }
         Ok(())
     }

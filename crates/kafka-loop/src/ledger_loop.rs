@@ -256,6 +256,8 @@ impl LoopState {
 
     fn open_place(&mut self, place: Place, point: CommitPoint) {
         self.epoch += 1;
+        // The client keeps a pause from before the partition was taken away.
+        self.member.set_paused(&place, false);
         let state = PlaceState {
             place: place.clone(),
             ledger: Some(Ledger::new(point.offset, &point.metadata)),
