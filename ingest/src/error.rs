@@ -264,6 +264,8 @@ impl IntoResponse for AppRefusal {
 mod tests {
     use super::*;
 
+    const README: &str = include_str!("../../schemas/README.md");
+
     async fn read(response: Response) -> (u16, String, String) {
         let status = response.status().as_u16();
         let content_type =
@@ -299,6 +301,9 @@ mod tests {
             let after =
                 response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
             assert_eq!((response.status().as_u16(), after.as_deref()), (status, retry_after), "{code}");
+            // The one whose answer is the contract's plain text has no code that a client reads.
+            let told = code == "source-not-yours" || README.contains(&format!("`{code}`"));
+            assert!(told, "{code} is not in schemas/README.md");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Postgres → HTTP.
 //!
-//! [`router`] is the API on one page. Feeds: [`query`] reads parameters, [`cursor`] positions, [`feed`] scans and asks for
+//! [`mod@router`] is the API on one page. Feeds: [`query`] reads parameters, [`cursor`] positions, [`feed`] scans and asks for
 //! rights, [`answer`] writes the page; [`app_feed`], [`generic_feed`] and [`seed_feed`] are the three kinds of feed. [`head`]
 //! wakes readers who wait. Subscriptions: [`wish`] checks what is asked for, [`subscriptions`] are the handlers, [`validation`]
 //! sends the event that proves an endpoint.

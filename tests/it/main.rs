@@ -7,8 +7,15 @@
     reason = "a test fails at the line that is wrong"
 )]
 
+mod behind;
 mod compose;
 mod faults;
 mod feed;
 mod guard_rails;
+mod ladder;
+mod poison;
+mod probe;
+mod rebalance;
+mod repeat;
 mod shutdown;
+mod webhook;

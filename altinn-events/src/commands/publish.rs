@@ -1,6 +1,6 @@
 //! `altinn-events publish`: one event from arguments, or many, one JSON object a line, from a file or standard input.
 //!
-//! Many events go in batches of [`BATCH`], at most [`IN_FLIGHT`] requests at once; a line on standard error says how many are
+//! Many events go in batches of `BATCH`, at most `IN_FLIGHT` requests at once; a line on standard error says how many are
 //! accepted and how fast. The first refusal stops the command; what was accepted until then is said.
 
 use std::{path::PathBuf, time::Instant};

@@ -58,23 +58,33 @@ fn is_too_deep(json: &str) -> bool {
     if json.bytes().filter(|byte| is_opening(*byte)).count() <= DEPTH_MAX {
         return false;
     }
-    let (mut depth, mut deepest) = (0_usize, 0_usize);
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in json.bytes() {
-        if in_string {
-            let ends = byte == b'"' && !escaped;
-            escaped = byte == b'\\' && !escaped;
-            in_string = !ends;
-        } else if byte == b'"' {
-            in_string = true;
-        } else if is_opening(byte) {
-            depth += 1;
-            deepest = deepest.max(depth);
-        } else if byte == b'}' || byte == b']' {
-            depth = depth.saturating_sub(1);
+    let mut depth = 0_usize;
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => pass_string(&mut bytes),
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return true;
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
         }
     }
-    deepest > DEPTH_MAX
+    false
+}
+
+/// Goes on behind the quote that ends a string.
+fn pass_string(bytes: &mut std::str::Bytes<'_>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => _ = bytes.next(),
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]

@@ -143,17 +143,17 @@ pub async fn lag(settings: &KafkaSettings, group: &str, topic: &str) -> Result<i
     Ok(ends.iter().map(|(partition, end)| end - committed.get(partition).copied().unwrap_or(0)).sum())
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
 ) -> Result<T, KafkaError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| KafkaError::Setup(error.to_string()))?
 }
 
-fn setup(error: rdkafka::error::KafkaError) -> KafkaError {
+pub(crate) fn setup(error: rdkafka::error::KafkaError) -> KafkaError {
     KafkaError::Setup(error.to_string())
 }
 
-fn unreachable(settings: &KafkaSettings, error: &rdkafka::error::KafkaError) -> KafkaError {
+pub(crate) fn unreachable(settings: &KafkaSettings, error: &rdkafka::error::KafkaError) -> KafkaError {
     KafkaError::Unreachable { brokers: settings.brokers.clone(), reason: error.to_string() }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The callback runs inside `poll`, on the loop's thread. It reports and returns, with one exception: positions of partitions
 //! that are being taken away are committed there, because afterwards the broker no longer accepts them from us. The loop keeps
-//! [`Reports::set_commit`] up to date before every poll, so that the callback never touches the loop's state.
+//! `Reports::set_commit` up to date before every poll, so that the callback never touches the loop's state.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -22,6 +22,7 @@ pub mod ledger_loop;
 pub mod producer;
 pub mod record;
 pub mod settings;
+pub mod whole;
 pub mod work;
 
 pub use batches::{BatchHandler, BatchOptions, HandlerError, run_batches};

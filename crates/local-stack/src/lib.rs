@@ -6,7 +6,7 @@
 //! * [`shared`] is the one stack of a test process.
 //!
 //! Invariants: nothing listens beyond 127.0.0.1; nothing runs as root; no child outlives this process, also when it is killed
-//! with `kill -9` ([`watchdog`]); a data folder has one user at a time ([`folder`]); every error says what mends it and where the
+//! with `kill -9` (`watchdog`); a data folder has one user at a time (`folder`); every error says what mends it and where the
 //! logs are ([`StackError`]).
 
 #![warn(missing_docs)]

@@ -1,6 +1,6 @@
 //! What every process of the platform needs and nothing that belongs to one of them.
 //!
-//! * [`env`] reads settings and reports every mistake at once.
+//! * [`mod@env`] reads settings and reports every mistake at once.
 //! * [`lifecycle`] starts named parts, stops them in order, says which one died.
 //! * [`admin`] answers `/livez`, `/readyz` and `/metrics` on a port of its own.
 //! * [`telemetry`] decides how log lines look.

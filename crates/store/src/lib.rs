@@ -4,7 +4,7 @@
 //! share a transaction is one function here.
 //!
 //! * [`pool`]: connect, migrate, is it there.
-//! * [`write`]: a batch of events with its positions, in one transaction.
+//! * [`mod@write`]: a batch of events with its positions, in one transaction.
 //! * [`feed`]: pages, head, look-ups.
 //! * [`partitions`]: created ahead, dropped when expired.
 //! * [`identities`]: which identities closed partitions may hold.

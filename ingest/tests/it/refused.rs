@@ -6,7 +6,7 @@ use axum::body::Body;
 use http::StatusCode;
 use local_altinn::Mode;
 
-use crate::world::{APP, BATCH, GENERIC, RESOURCE, SEED, STRUCTURED, World, config, generic};
+use crate::world::{APP, Answer, BATCH, GENERIC, RESOURCE, SEED, STRUCTURED, World, config, generic};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_content_type_is_told_before_anybody_asks_who_calls() {
@@ -159,6 +159,22 @@ async fn a_log_that_is_away_is_503_within_its_bound() {
     assert_eq!(world.metric("ingest_refused_total"), 1.0);
 }
 
+type Chunk = Result<&'static str, std::io::Error>;
+
+/// Asks again until the answer has that status; whoever else is in hand gets its turn in between.
+async fn until<F: Future<Output = Answer>>(status: StatusCode, mut ask: impl FnMut() -> F) -> Answer {
+    let asking = async {
+        loop {
+            let answer = ask().await;
+            if answer.status == status {
+                break answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asking).await.expect("the limit is reached")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_at_its_limit_reads_429_and_a_full_house_503() {
     let mut settings = config();
@@ -167,44 +183,25 @@ async fn a_publisher_at_its_limit_reads_429_and_a_full_house_503() {
     settings.body_timeout = Duration::from_secs(60);
     let world = World::without_log(settings).await;
     // A request that stays in hand: its body never comes, and it may be as large as a batch.
-    let hanging = || Body::from_stream(futures::stream::pending::<Result<&'static str, std::io::Error>>());
+    let hanging = || Body::from_stream(futures::stream::pending::<Chunk>());
     let other = world.altinn.enterprise_token(Some("skd"), "310075728", &["altinn:events.publish"]);
     let ttd = world.ttd();
     let mut first = Box::pin(world.publish(GENERIC, &ttd, BATCH, hanging()));
     let mut second = Box::pin(world.publish(GENERIC, &other, BATCH, hanging()));
-    let limited = async {
-        loop {
-            // Until the first one has its seat, this one is refused for another reason.
-            let answer = world.publish(GENERIC, &ttd, STRUCTURED, "{}").await;
-            if answer.status == StatusCode::TOO_MANY_REQUESTS {
-                break answer;
-            }
-        }
-    };
+    // Until the first one has its seat, this one is refused for another reason.
+    let one_more = || world.publish(GENERIC, &ttd, STRUCTURED, "{}");
     let limited = tokio::select! {
         _ = &mut first => panic!("the first request ended"),
-        answer = limited => answer,
+        answer = until(StatusCode::TOO_MANY_REQUESTS, one_more) => answer,
     };
     assert_eq!((limited.header("retry-after"), limited.json()["retry"].as_str()), ("1", Some("safe")));
-    let full = async {
-        loop {
-            let answer = world
-                .publish(
-                    GENERIC,
-                    &ttd,
-                    BATCH,
-                    Body::from_stream(futures::stream::empty::<Result<&str, std::io::Error>>()),
-                )
-                .await;
-            if answer.status == StatusCode::SERVICE_UNAVAILABLE {
-                break answer;
-            }
-        }
-    };
+    // One that may be as large as a batch finds no room once both are in hand.
+    let one_more =
+        || world.publish(GENERIC, &ttd, BATCH, Body::from_stream(futures::stream::empty::<Chunk>()));
     let full = tokio::select! {
         _ = &mut first => panic!("the first request ended"),
         _ = &mut second => panic!("the second request ended"),
-        answer = full => answer,
+        answer = until(StatusCode::SERVICE_UNAVAILABLE, one_more) => answer,
     };
     assert_eq!((full.header("retry-after"), full.json()["code"].as_str()), ("1", Some("busy")));
     drop((first, second));
