@@ -10,6 +10,9 @@ use platform_tests::{
 
 use crate::probe;
 
+/// A value, its headers, and the reason it is parked with.
+type Garbage<'a> = (&'a [u8], &'a [(&'a str, &'a [u8])], &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_on_the_log_is_parked_with_its_reason_and_everything_else_goes_on() {
     let world = World::new("poison").await;
@@ -22,7 +25,7 @@ async fn garbage_on_the_log_is_parked_with_its_reason_and_everything_else_goes_o
     let valid = generic("nul-in-its-header", "/party/1").to_string();
     let valid_too = generic("not-of-our-profile", "/party/1").to_string().replace("\"type\"", "\"Type\"");
     let nested = format!(r#"{{"specversion":"1.0","data":{}1{}}}"#, "[".repeat(50_000), "]".repeat(50_000));
-    let garbage: [(&[u8], &[(&str, &[u8])], &str); 8] = [
+    let garbage: [Garbage<'_>; 8] = [
         (b"\x00\xff\xfe raw bytes \x80", &[], "undecodable"),
         (b"", &[], "undecodable"),
         (b"{\"specversion\":\"1.0\",\"id\":", &[], "undecodable"),

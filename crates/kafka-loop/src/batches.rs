@@ -98,6 +98,7 @@ pub async fn run_batches<H: BatchHandler>(
         collected: Collected::default(),
         positioned: BTreeSet::new(),
         next: BTreeMap::new(),
+        commit_again: None,
         paused: false,
     };
     std::thread::Builder::new()
@@ -145,6 +146,8 @@ struct LoopState<H> {
     positioned: BTreeSet<Place>,
     /// The next offset to commit, a partition.
     next: BTreeMap<Place, i64>,
+    /// When positions whose commit failed are committed again.
+    commit_again: Option<Instant>,
     paused: bool,
 }
 
@@ -152,6 +155,9 @@ impl<H: BatchHandler> LoopState<H> {
     fn run(&mut self) -> Result<(), LoopError> {
         while !self.stop.is_cancelled() {
             self.collect(POLL)?;
+            if self.commit_again.take_if(|due| Instant::now() >= *due).is_some() {
+                self.commit(CommitMode::Async);
+            }
             let ready = self.collected.is_full(&self.options) || self.collected.left(&self.options).is_zero();
             if ready && !self.collected.records.is_empty() {
                 self.store()?;
@@ -308,6 +314,7 @@ impl<H: BatchHandler> LoopState<H> {
                 Report::Assigned(places) => {
                     self.position(places.into_iter().map(|(topic, p)| (Arc::from(topic), p)).collect())?;
                 }
+                Report::CommitFailed => self.commit_again = Some(Instant::now() + BACKOFF_MIN),
                 Report::Revoked(places) => {
                     for (topic, partition) in places {
                         let place = (Arc::from(topic), partition);

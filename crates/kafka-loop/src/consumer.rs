@@ -14,7 +14,7 @@ use rdkafka::{
     ClientContext, Message, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
-    error::{KafkaError as ClientError, RDKafkaErrorCode},
+    error::{KafkaError as ClientError, KafkaResult, RDKafkaErrorCode},
     topic_partition_list::Offset,
 };
 
@@ -39,6 +39,8 @@ pub(crate) struct CommitPoint {
 pub(crate) enum Report {
     Assigned(Vec<(String, i32)>),
     Revoked(Vec<(String, i32)>),
+    /// A commit that nobody waited for did not succeed: positions have to be committed again.
+    CommitFailed,
 }
 
 /// The meeting point of the loop and its callback; both run on one thread.
@@ -102,6 +104,13 @@ impl ConsumerContext for LoopContext {
             if let Err(error) = commit(consumer, points, CommitMode::Sync) {
                 tracing::info!(%error, "positions of partitions taken away were not committed; their records are repeated");
             }
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "positions were not committed; they are committed again");
+            self.reports.lock().reports.push(Report::CommitFailed);
         }
     }
 

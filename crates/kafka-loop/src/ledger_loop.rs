@@ -248,6 +248,12 @@ impl LoopState {
                         self.close_place(&(Arc::from(topic), partition));
                     }
                 }
+                Report::CommitFailed => {
+                    for state in &mut self.places {
+                        state.committed = None;
+                        state.dirty = true;
+                    }
+                }
             }
         }
         self.announce();
