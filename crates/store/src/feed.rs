@@ -160,7 +160,9 @@ impl Store {
         }
         let end = if filter.is_residual() { self.scan_end(filter, after, scan).await? } else { None };
         if let Some(end) = end {
-            return Ok(FeedPage { rows, scanned_to: end, more: true });
+            // Rows that came between the two statements lie beyond the head and were not looked at.
+            let seen = rows.last().map_or(head, |row| row.sequence.max(head));
+            return Ok(FeedPage { rows, scanned_to: end.min(seen), more: true });
         }
         let newest = rows.last().map_or(after, |row| row.sequence);
         Ok(FeedPage { rows, scanned_to: newest.max(head).max(after), more: false })
