@@ -1,4 +1,9 @@
 //! Partitions made ahead, closed by age, dropped when expired; filters of closed partitions; tombstones.
+//!
+//! Every step is tried in every round, whatever became of the others: a filter that cannot be loaded must not keep expired
+//! partitions alive. Many projectors may do this at the same time.
+
+use std::future::Future;
 
 use event::Micros;
 use store::{Store, StoreError};
@@ -6,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{config::Config, metrics::Metrics};
 
-/// Runs a round now and then until `stop`. A round that fails is counted and tried again.
+/// Runs a round now and then until `stop`. A step that fails is counted and tried again in the next round.
 ///
 /// # Errors
 /// Never; the signature is that of a part.
@@ -16,35 +21,44 @@ pub async fn run(
     metrics: Metrics,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            done = round(&config, &store) => {
-                if let Err(error) = done {
-                    metrics.housekeeping_failed.inc();
-                    tracing::warn!(error = format!("{:#}", anyhow::Error::new(error)), "housekeeping failed and is tried again");
-                }
-            }
+    let rounds = async {
+        loop {
+            Box::pin(round(&config, &store, &metrics)).await;
+            tokio::time::sleep(config.housekeeping).await;
         }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(config.housekeeping) => {}
-        }
-    }
+    };
+    stop.run_until_cancelled(rounds).await.unwrap_or(Ok(()))
 }
 
-async fn round(config: &Config, store: &Store) -> Result<(), StoreError> {
-    store.ensure_partitions().await?;
+async fn round(config: &Config, store: &Store, metrics: &Metrics) {
     let now = Micros::now();
-    if store.close_old_partition(now, config.partition_age).await? {
+    step(metrics, "partitions ahead", store.ensure_partitions()).await;
+    let closed = step(metrics, "closing by age", store.close_old_partition(now, config.partition_age)).await;
+    if closed == Some(true) {
         tracing::info!("a partition of events was closed because of its age");
     }
-    while store.load_closed_identities().await? {}
-    let dropped = store.drop_expired(now, config.retention).await?;
-    if dropped > 0 {
+    let dropped = step(metrics, "expired partitions", store.drop_expired(now, config.retention)).await;
+    if let Some(dropped) = dropped.filter(|dropped| *dropped > 0) {
         tracing::info!(dropped, "expired partitions of events were dropped");
     }
-    store.drop_expired_days(config.attempts_retention, config.dead_retention).await?;
-    store.purge_tombstones().await?;
-    Ok(())
+    let days = store.drop_expired_days(config.attempts_retention, config.dead_retention);
+    step(metrics, "expired days", days).await;
+    step(metrics, "expired tombstones", store.purge_tombstones()).await;
+    while step(metrics, "filters of closed partitions", store.load_closed_identities()).await == Some(true) {}
+}
+
+async fn step<T>(
+    metrics: &Metrics,
+    name: &'static str,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Option<T> {
+    match work.await {
+        Ok(done) => Some(done),
+        Err(error) => {
+            metrics.housekeeping_failed.inc();
+            let error = format!("{:#}", anyhow::Error::new(error));
+            tracing::warn!(step = name, error, "a step of housekeeping failed and is tried again");
+            None
+        }
+    }
 }

@@ -1,13 +1,13 @@
 //! Kafka → Postgres.
 //!
-//! In the order a record meets them: [`decode`] reads it, [`project`] turns a batch into one transaction, [`reject`] parks what
-//! can never be stored. [`history`] does the same for attempts and dead letters, [`housekeeping`] makes and drops partitions.
+//! In the order a record meets them: [`decode`] reads it, [`reject`] parks what can never be stored, [`projection`] turns a batch
+//! into one transaction, [`kinds`] says what the rows of each topic are. [`housekeeping`] makes and drops partitions, [`lag`]
+//! says how far we are behind.
 //!
 //! Rows and positions are written in the same transaction, so every event is stored exactly once, and a projector that lost its
 //! partition without knowing fails instead of writing twice.
 
 use anyhow::Context;
-use event::topics;
 use kafka_loop::{BatchOptions, KafkaSettings, Producer, groups, run_batches};
 use service::{
     lifecycle::{Lifecycle, Stage},
@@ -15,13 +15,19 @@ use service::{
 };
 use store::Store;
 
+use crate::{
+    kinds::{Attempts, Dead, Events},
+    projection::{Kind, Projection},
+};
+
 pub mod config;
 pub mod decode;
-pub mod history;
 pub mod housekeeping;
+pub mod kinds;
+pub mod lag;
 pub mod metrics;
 pub mod positions;
-pub mod project;
+pub mod projection;
 pub mod reject;
 
 pub use config::Config;
@@ -41,43 +47,41 @@ pub struct Needs<'a> {
     pub life: &'a Lifecycle,
 }
 
-/// Starts the three loops and the housekeeping.
+/// Starts the three loops, the housekeeping and the watch on the lag.
 ///
 /// # Errors
 /// When a metric is registered twice.
-pub fn start(
-    config: Config,
-    Needs { kafka, store, producer, registry, life }: Needs<'_>,
-) -> anyhow::Result<()> {
-    let metrics = Metrics::register(registry).context("the projector's metrics cannot be registered")?;
-    let events = project::Events::new(store.clone(), producer, metrics.clone());
-    let options = |group, topic| BatchOptions {
-        group,
-        topic,
-        max_records: config.batch_records,
-        max_bytes: config.batch_bytes,
-        max_wait: config.batch_wait,
-    };
-    spawn(life, kafka, "projector of events", options(groups::PROJECTOR, topics::EVENTS), events);
-    let attempts = history::Attempts::new(store.clone(), metrics.clone());
-    spawn(life, kafka, "projector of attempts", options(groups::ATTEMPTS, topics::ATTEMPTS), attempts);
-    let dead = history::Dead::new(store.clone(), metrics.clone());
-    spawn(life, kafka, "projector of dead letters", options(groups::DEAD, topics::DEAD), dead);
+pub fn start(config: Config, needs: Needs<'_>) -> anyhow::Result<()> {
+    let metrics =
+        Metrics::register(needs.registry).context("the projector's metrics cannot be registered")?;
+    spawn::<Events>(&config, &needs, &metrics, ("projector of events", groups::PROJECTOR));
+    spawn::<Attempts>(&config, &needs, &metrics, ("projector of attempts", groups::ATTEMPTS));
+    spawn::<Dead>(&config, &needs, &metrics, ("projector of dead letters", groups::DEAD));
+    let Needs { kafka, store, life, .. } = needs;
+    let (lag_store, lag_metrics, kafka) = (store.clone(), metrics.clone(), kafka.clone());
+    life.spawn(Stage::Loops, "projector lag", move |stop| lag::watch(kafka, lag_store, lag_metrics, stop));
     life.spawn(Stage::Loops, "projector housekeeping", move |stop| {
         housekeeping::run(config, store, metrics, stop)
     });
     Ok(())
 }
 
-fn spawn(
-    life: &Lifecycle,
-    kafka: &KafkaSettings,
-    name: &'static str,
-    options: BatchOptions,
-    handler: impl kafka_loop::BatchHandler,
+fn spawn<K: Kind>(
+    config: &Config,
+    needs: &Needs<'_>,
+    metrics: &Metrics,
+    (name, group): (&'static str, &'static str),
 ) {
-    let kafka = kafka.clone();
-    life.spawn(Stage::Loops, name, move |stop| async move {
-        run_batches(&kafka, &options, handler, stop).await.map_err(anyhow::Error::new)
+    let options = BatchOptions {
+        group,
+        topic: K::TOPIC,
+        max_records: config.batch_records,
+        max_bytes: config.batch_bytes,
+        max_wait: config.batch_wait,
+    };
+    let projection = Projection::<K>::new(needs.store.clone(), needs.producer.clone(), metrics.clone());
+    let kafka = needs.kafka.clone();
+    needs.life.spawn(Stage::Loops, name, move |stop| async move {
+        run_batches(&kafka, &options, projection, stop).await.map_err(anyhow::Error::new)
     });
 }

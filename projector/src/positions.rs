@@ -25,6 +25,11 @@ impl Positions {
         Ok(starts)
     }
 
+    /// Whether a record is stored already: the batch that it is in was written in part before.
+    pub fn has_passed(&self, record: &Record) -> bool {
+        self.0.get(&record.partition).is_some_and(|next| record.offset < *next)
+    }
+
     /// The steps from where the partitions stand to behind these records.
     pub fn steps<'r>(&self, records: impl IntoIterator<Item = &'r Record>) -> Vec<Advance> {
         let mut steps: BTreeMap<i32, Advance> = BTreeMap::new();
@@ -54,5 +59,34 @@ pub fn handler_error(error: StoreError) -> HandlerError {
         StoreError::Data(_) | StoreError::Migrate(_) | StoreError::Settings(_) | StoreError::Refused(_) => {
             HandlerError::Fatal(error.into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(partition: i32, offset: i64) -> Record {
+        Record {
+            topic: "events".into(),
+            partition,
+            offset,
+            timestamp_ms: 0,
+            key: Vec::new(),
+            value: None,
+            headers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_step_goes_from_the_stored_position_over_holes_to_behind_the_last_record() {
+        let mut positions = Positions(BTreeMap::from([(0, 5), (1, 0)]));
+        let batch = [record(0, 7), record(1, 0), record(0, 9)];
+        let steps = positions.steps(&batch);
+        let step = |partition, expected, next| Advance { partition, expected, next };
+        assert_eq!(steps, [step(0, 5, 10), step(1, 0, 1)]);
+        positions.moved(&steps);
+        assert!(positions.has_passed(&record(0, 9)) && !positions.has_passed(&record(0, 10)));
+        assert!(!positions.has_passed(&record(2, 0)), "nothing is known about it");
     }
 }

@@ -1,1 +1,1 @@
-select sequence from events order by sequence limit 1
+select sequence from events order by sequence nulls first limit 1

@@ -1,1 +1,1 @@
-select sequence, registered, event from events where sequence > $1 and sequence <= $2 order by sequence limit $3
+select sequence, registered, event from events where sequence > $1 and sequence <= $2 order by sequence nulls first limit $3

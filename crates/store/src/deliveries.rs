@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     error::StoreError,
-    pool::Store,
+    pool::{Store, answered},
     write::{Advance, advance},
 };
 
@@ -72,6 +72,15 @@ impl Store {
         rows: &[AttemptRow],
         advances: &[Advance],
     ) -> Result<(), StoreError> {
+        answered(self.insert_attempts(topic, rows, advances)).await
+    }
+
+    async fn insert_attempts(
+        &self,
+        topic: &str,
+        rows: &[AttemptRow],
+        advances: &[Advance],
+    ) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
         advance(&mut tx, topic, advances).await?;
         sqlx::query(include_str!("../sql/insert_attempts.sql"))
@@ -91,6 +100,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Stale`], [`StoreError::Data`], [`StoreError::Unavailable`].
     pub async fn write_dead(
+        &self,
+        topic: &str,
+        rows: &[DeadRow],
+        advances: &[Advance],
+    ) -> Result<(), StoreError> {
+        answered(self.insert_dead(topic, rows, advances)).await
+    }
+
+    async fn insert_dead(
         &self,
         topic: &str,
         rows: &[DeadRow],

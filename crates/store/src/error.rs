@@ -36,6 +36,12 @@ impl StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let class = error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
+        // No partition for the row: the rows are good, and the partitions are ours to make.
+        let is_missing_partition = class.as_deref() == Some("23514")
+            && error.as_database_error().is_some_and(|error| error.constraint().is_none());
+        if is_missing_partition {
+            return Self::Refused(error);
+        }
         match class.as_deref().and_then(|code| code.get(..2)) {
             // Bad data, broken constraint, limit exceeded.
             Some("22" | "23" | "54") => Self::Data(error),

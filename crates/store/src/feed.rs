@@ -1,10 +1,13 @@
 //! Reading events: pages by key, the head, look-ups. A page never starts anew and never counts rows.
 
 use event::{Event, EventIdentity, Micros, Sequence, id_hash};
-use sqlx::{Row, postgres::PgRow};
+use sqlx::{Row, ValueRef, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{error::StoreError, pool::Store};
+use crate::{
+    error::StoreError,
+    pool::{Store, answered},
+};
 
 /// How far the feed has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,19 +104,13 @@ fn some(list: &[String]) -> Option<&[String]> {
 }
 
 impl FeedFilter {
-    /// The column that a page is read by: the subject is the rarer one.
-    fn by_subject(&self) -> bool {
-        self.subject.is_some()
-    }
-
-    /// Whether rows of the leading column may be left out.
+    /// Whether rows of the leading column may be left out. The leading column is the subject if there is one, as the rarer.
     fn is_residual(&self) -> bool {
-        let plain = Self {
-            resource: self.resource.clone().filter(|_| !self.by_subject()),
-            subject: self.subject.clone(),
-            ..Self::default()
+        let leading = match (&self.subject, &self.resource) {
+            (Some(subject), _) => Self { subject: Some(subject.clone()), ..Self::default() },
+            (None, resource) => Self { resource: resource.clone(), ..Self::default() },
         };
-        *self != plain
+        *self != leading
     }
 }
 
@@ -123,7 +120,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn feed_head(&self) -> Result<FeedHead, StoreError> {
-        let row = sqlx::query(include_str!("../sql/head.sql")).fetch_one(&self.pool).await?;
+        let head = sqlx::query(include_str!("../sql/head.sql")).fetch_one(&self.pool);
+        let row = answered(async { Ok(head.await?) }).await?;
         Ok(FeedHead {
             last: Sequence(row.try_get(0)?),
             registered: Micros::from_time(row.try_get(1)?),
@@ -147,48 +145,50 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Settings`] when the filter names neither resource nor subject, [`StoreError::Unavailable`].
-    pub async fn page(
-        &self,
-        filter: &FeedFilter,
-        Stretch { head, after, limit, scan }: Stretch,
-    ) -> Result<FeedPage, StoreError> {
-        let rows = self.matching(filter, after, limit, scan).await?;
-        if i64::try_from(rows.len()) == Ok(limit)
-            && let Some(last) = rows.last()
-        {
-            return Ok(FeedPage { scanned_to: last.sequence, rows, more: true });
+    pub async fn page(&self, filter: &FeedFilter, stretch: Stretch) -> Result<FeedPage, StoreError> {
+        let Stretch { head, after, limit, scan } = stretch;
+        // Without a residual filter every row that is looked at is selected.
+        let scan = if filter.is_residual() { scan } else { limit };
+        let looked_at = answered(self.look(filter, after, limit, scan)).await?;
+        let full = i64::try_from(looked_at.len()) == Ok(limit);
+        let mut rows = Vec::with_capacity(looked_at.len());
+        let (mut newest, mut scan_ended) = (after, false);
+        for row in &looked_at {
+            newest = Sequence(row.try_get(0)?);
+            scan_ended = row.try_get(3)?;
+            // The last row that was looked at comes also when it was not selected, without its event.
+            if row.try_get_raw(2)?.is_null() {
+                continue;
+            }
+            rows.push(stored(row)?);
         }
-        let end = if filter.is_residual() { self.scan_end(filter, after, scan).await? } else { None };
-        if let Some(end) = end {
-            // Rows that came between the two statements lie beyond the head and were not looked at.
-            let seen = rows.last().map_or(head, |row| row.sequence.max(head));
-            return Ok(FeedPage { rows, scanned_to: end.min(seen), more: true });
+        if full || scan_ended {
+            return Ok(FeedPage { rows, scanned_to: newest, more: true });
         }
-        let newest = rows.last().map_or(after, |row| row.sequence);
-        Ok(FeedPage { rows, scanned_to: newest.max(head).max(after), more: false })
+        // The statement saw everything up to the head, which was read before it.
+        Ok(FeedPage { rows, scanned_to: newest.max(head), more: false })
     }
 
-    async fn matching(
+    async fn look(
         &self,
         filter: &FeedFilter,
         after: Sequence,
         limit: i64,
         scan: i64,
-    ) -> Result<Vec<StoredEvent>, StoreError> {
-        let leading = filter.subject.as_ref().or(filter.resource.as_ref());
-        let Some(leading) = leading else {
-            return Err(StoreError::Settings("a feed needs a resource or a subject".to_owned()));
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let (statement, leading, resource) = match (&filter.subject, &filter.resource) {
+            (Some(subject), resource) => {
+                (include_str!("../sql/page_by_subject.sql"), subject, resource.as_deref())
+            }
+            (None, Some(resource)) => (include_str!("../sql/page_by_resource.sql"), resource, None),
+            (None, None) => {
+                return Err(StoreError::Settings("a feed needs a resource or a subject".to_owned()));
+            }
         };
-        let (statement, resource) = if filter.by_subject() {
-            (include_str!("../sql/page_by_subject.sql"), filter.resource.as_deref())
-        } else {
-            (include_str!("../sql/page_by_resource.sql"), None)
-        };
-        let rows = sqlx::query(statement)
+        Ok(sqlx::query(statement)
             .bind(leading)
             .bind(after.0)
             .bind(resource)
-            .bind(None::<&str>)
             .bind(filter.alternative_subject.as_deref())
             .bind(some(&filter.types))
             .bind(some(&filter.types_any_case))
@@ -197,32 +197,10 @@ impl Store {
             .bind(filter.to.map(Micros::to_time))
             .bind(filter.registered_from.map(Micros::to_time))
             .bind(filter.instance.as_deref())
-            .bind(if filter.is_residual() { scan } else { limit })
+            .bind(scan)
             .bind(limit)
             .fetch_all(&self.pool)
-            .await?;
-        rows.iter().map(stored).collect()
-    }
-
-    /// Where a scan of `scan` rows ends; none when there are fewer.
-    async fn scan_end(
-        &self,
-        filter: &FeedFilter,
-        after: Sequence,
-        scan: i64,
-    ) -> Result<Option<Sequence>, StoreError> {
-        let (statement, leading) = if filter.by_subject() {
-            (include_str!("../sql/scan_end_by_subject.sql"), &filter.subject)
-        } else {
-            (include_str!("../sql/scan_end_by_resource.sql"), &filter.resource)
-        };
-        let end: Option<i64> = sqlx::query_scalar(statement)
-            .bind(leading)
-            .bind(after.0)
-            .bind(scan - 1)
-            .fetch_optional(&self.pool)
-            .await?;
-        Ok(end.map(Sequence))
+            .await?)
     }
 
     /// All rows after `after` up to `to`, at most `limit`, for those who match them in memory.
@@ -268,16 +246,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn repeats(&self, records: &[(EventIdentity, i32, i64)]) -> Result<Vec<bool>, StoreError> {
-        let identities: Vec<Uuid> =
-            records.iter().map(|(identity, _, _)| Uuid::from_u128(identity.0)).collect();
-        let rows =
-            sqlx::query(include_str!("../sql/repeats.sql")).bind(identities).fetch_all(&self.pool).await?;
+        let identities: Vec<EventIdentity> = records.iter().map(|(identity, _, _)| *identity).collect();
         let mut stored = std::collections::HashMap::new();
-        for row in rows {
-            stored.insert(
-                row.try_get::<Uuid, _>(0)?.as_u128(),
-                (row.try_get::<i32, _>(1)?, row.try_get::<i64, _>(2)?),
-            );
+        for (asked, first) in self.closed.questions(&identities) {
+            let rows = sqlx::query(include_str!("../sql/find_identities.sql"))
+                .bind(asked)
+                .bind(first)
+                .fetch_all(&self.pool)
+                .await?;
+            for row in rows {
+                let place = (row.try_get::<i32, _>(2)?, row.try_get::<i64, _>(3)?);
+                stored.insert(row.try_get::<Uuid, _>(0)?.as_u128(), place);
+            }
         }
         Ok(records
             .iter()

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use event::Micros;
-use futures::TryStreamExt;
+use event::{Micros, Sequence};
 use sqlx::types::time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{error::StoreError, feed::FeedHead, identities::Bloom, pool::Store};
 
 /// Days of attempts and dead letters created ahead.
-const DAYS_AHEAD: i64 = 3;
+const DAYS_AHEAD: u32 = 3;
+const DAY: Duration = Duration::from_secs(86_400);
+/// Events are never dropped earlier, whatever the settings say.
+pub const RETENTION_MIN: Duration = Duration::from_secs(90 * 86_400);
+/// Sequence numbers whose identities are loaded with one statement: far below the limit of time that a statement has.
+const LOADED_AT_ONCE: i64 = 100_000;
 
 impl Store {
     /// Creates the partition of the head, the one after it, and the coming days of the delivery tables.
@@ -23,13 +27,11 @@ impl Store {
             self.create_partition(number).await?;
         }
         let today = OffsetDateTime::now_utc().date();
-        for ahead in 0..=DAYS_AHEAD {
+        for day in (0..=DAYS_AHEAD).map(|ahead| today + DAY * ahead) {
             for parent in ["delivery_attempt", "dead_letter"] {
                 sqlx::query(include_str!("../sql/day_create.sql"))
                     .bind(parent)
-                    .bind(
-                        today + Duration::from_secs(86_400).saturating_mul(u32::try_from(ahead).unwrap_or(0)),
-                    )
+                    .bind(day)
                     .execute(&self.pool)
                     .await?;
             }
@@ -38,18 +40,8 @@ impl Store {
     }
 
     async fn create_partition(&self, number: i64) -> Result<(), StoreError> {
-        let made =
-            sqlx::query(include_str!("../sql/partition_create.sql")).bind(number).execute(&self.pool).await;
-        match made {
-            Ok(_) => Ok(()),
-            // Another process was quicker.
-            Err(error)
-                if error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "42P07") =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
+        sqlx::query(include_str!("../sql/partition_create.sql")).bind(number).execute(&self.pool).await?;
+        Ok(())
     }
 
     /// The numbers of the partitions that exist, ascending.
@@ -60,28 +52,42 @@ impl Store {
         Ok(sqlx::query_scalar(include_str!("../sql/partitions.sql")).fetch_all(&self.pool).await?)
     }
 
-    /// Drops closed partitions whose newest row is older than the retention; how many.
+    /// Drops closed partitions whose newest row is older than the retention, which is at least [`RETENTION_MIN`]; how many. A
+    /// partition that is being read is left for the next round.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn drop_expired(&self, now: Micros, retention: Duration) -> Result<usize, StoreError> {
+        let retention = retention.max(RETENTION_MIN);
         let head = self.feed_head().await?;
         let open = head.partition_of(head.last.0 + 1);
         let mut dropped = 0;
         for number in self.partitions().await?.into_iter().take_while(|number| *number < open) {
-            let newest: Option<OffsetDateTime> =
-                sqlx::query_scalar(include_str!("../sql/newest_of_partition.sql"))
-                    .bind(number * head.partition_size)
-                    .bind((number + 1) * head.partition_size)
-                    .fetch_optional(&self.pool)
-                    .await?;
-            if newest.is_some_and(|newest| now.since(Micros::from_time(newest)) < retention) {
+            let newest = self.newest_of_partition(&head, number).await?;
+            if newest.is_some_and(|(_, newest)| now.since(newest) < retention) {
                 break;
             }
-            sqlx::query(include_str!("../sql/partition_drop.sql")).bind(number).execute(&self.pool).await?;
-            dropped += 1;
+            let gone: bool = sqlx::query_scalar(include_str!("../sql/partition_drop.sql"))
+                .bind(number)
+                .fetch_one(&self.pool)
+                .await?;
+            dropped += usize::from(gone);
         }
         Ok(dropped)
+    }
+
+    async fn newest_of_partition(
+        &self,
+        head: &FeedHead,
+        number: i64,
+    ) -> Result<Option<(Sequence, Micros)>, StoreError> {
+        let newest: Option<(i64, OffsetDateTime)> =
+            sqlx::query_as(include_str!("../sql/newest_of_partition.sql"))
+                .bind(number * head.partition_size)
+                .bind((number + 1) * head.partition_size)
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(newest.map(|(sequence, registered)| (Sequence(sequence), Micros::from_time(registered))))
     }
 
     /// Drops days of attempts and dead letters that have expired.
@@ -127,7 +133,7 @@ impl Store {
         let loaded = self.closed.numbers();
         let open = head.partition_of(head.last.0 + 1);
         let Some(number) = present.iter().find(|number| **number < open && !loaded.contains(number)) else {
-            self.closed.set_covered_below(open);
+            self.closed.set_covered_below(open * head.partition_size);
             return Ok(false);
         };
         let bloom = self.bloom_of(&head, *number).await?;
@@ -136,13 +142,20 @@ impl Store {
     }
 
     async fn bloom_of(&self, head: &FeedHead, number: i64) -> Result<Bloom, StoreError> {
-        let mut bloom = Bloom::with_room(u64::try_from(head.partition_size).unwrap_or(0));
-        let mut rows = sqlx::query_scalar::<_, Uuid>(include_str!("../sql/identities_of_partition.sql"))
-            .bind(number * head.partition_size)
-            .bind((number + 1) * head.partition_size)
-            .fetch(&self.pool);
-        while let Some(identity) = rows.try_next().await? {
-            bloom.add(identity.as_u128());
+        let start = number * head.partition_size;
+        let end = self.newest_of_partition(head, number).await?.map_or(start, |(newest, _)| newest.0 + 1);
+        let mut bloom = Bloom::with_room(u64::try_from(end - start).unwrap_or(0));
+        let mut first = start;
+        while first < end {
+            let next = end.min(first + LOADED_AT_ONCE);
+            let identities: Vec<Uuid> =
+                sqlx::query_scalar(include_str!("../sql/identities_of_partition.sql"))
+                    .bind(first)
+                    .bind(next)
+                    .fetch_all(&self.pool)
+                    .await?;
+            identities.iter().for_each(|identity| bloom.add(identity.as_u128()));
+            first = next;
         }
         Ok(bloom)
     }

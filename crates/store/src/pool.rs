@@ -1,10 +1,10 @@
 //! Connections, migrations, and whether the database is there.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{future::Future, str::FromStr, sync::Arc, time::Duration};
 
 use service::env::Env;
 use sqlx::{
-    PgPool,
+    Connection, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -12,6 +12,24 @@ use sqlx::{
 use crate::{error::StoreError, identities::ClosedIdentities};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../schemas/postgres");
+
+/// Longest wait for an answer, above the server's own limit: a connection whose other end is gone without a word.
+const ANSWER: Duration = Duration::from_secs(40);
+/// A connection that was idle for longer is asked whether it still lives before it is used.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What every connection is set to, besides the schema.
+const SESSION: [(&str, &str); 7] = [
+    ("statement_timeout", "30s"),
+    ("lock_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "30s"),
+    ("jit", "off"),
+    // A page is planned once a connection, not at every call, which takes longer than reading it. That is safe because each
+    // statement has one index that it can sensibly use; these two see to it that a plan made while a table was empty uses it.
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_sort", "off"),
+];
 
 /// How to reach the database.
 #[derive(Clone, Debug)]
@@ -97,37 +115,42 @@ impl Store {
         let options = PgConnectOptions::from_str(&settings.url)
             .map_err(|_| StoreError::Settings("DATABASE_URL is not a Postgres URL".to_owned()))?
             .application_name("altinn-events")
-            .options([
-                ("search_path", settings.schema.as_str()),
-                ("statement_timeout", "30s"),
-                ("lock_timeout", "10s"),
-                ("idle_in_transaction_session_timeout", "30s"),
-                ("jit", "off"),
-            ]);
+            .options([("search_path", settings.schema.as_str())])
+            .options(SESSION);
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, state| {
+                Box::pin(async move {
+                    if state.idle_for > IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options);
         let closed = Arc::new(ClosedIdentities::default());
         Ok(Self { pool, closed, schema: settings.schema.clone(), partition_size: settings.partition_size })
     }
 
-    /// Brings the schema up to date, under a lock; safe to repeat and to run from many processes.
+    /// Brings the schema up to date, under a lock; safe to repeat and to run from many processes. Takes as long as it takes.
     ///
     /// # Errors
     /// [`StoreError::Migrate`] or [`StoreError::Unavailable`].
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        sqlx::query(include_str!("../sql/without_limits.sql")).execute(&mut *connection).await?;
         // Not a statement of ours to prepare: the schema has to be there first. Its name was checked.
         let create = sqlx::AssertSqlSafe(format!("create schema if not exists {}", self.schema));
-        if let Err(error) = sqlx::query(create).execute(&self.pool).await {
+        if let Err(error) = sqlx::query(create).execute(&mut *connection).await {
+            let code = error.as_database_error().and_then(|error| error.code());
             // Two processes at once: the other one made it.
-            let made =
-                error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "23505");
-            if !made {
+            if !matches!(code.as_deref(), Some("23505" | "42P06")) {
                 return Err(error.into());
             }
         }
-        MIGRATIONS.run(&self.pool).await.map_err(|error| {
+        MIGRATIONS.run(&mut *connection).await.map_err(|error| {
             if let sqlx::migrate::MigrateError::Execute(error) = error {
                 error.into()
             } else {
@@ -136,8 +159,10 @@ impl Store {
         })?;
         sqlx::query(include_str!("../sql/head_create.sql"))
             .bind(self.partition_size)
-            .execute(&self.pool)
+            .execute(&mut *connection)
             .await?;
+        // It has lost its limits.
+        connection.close().await?;
         self.ensure_partitions().await
     }
 
@@ -166,5 +191,24 @@ impl Store {
     /// The pool itself, for benchmarks that compare with bare SQL and for tests that look at tables.
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+}
+
+/// The work's result, or [`StoreError::Unavailable`] when none came within [`ANSWER`].
+pub(crate) async fn answered<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(ANSWER, work).await {
+        Ok(result) => result,
+        Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_never_answers_is_told_as_unavailable() {
+        let silent = answered(std::future::pending::<Result<(), StoreError>>()).await;
+        assert!(matches!(silent, Err(StoreError::Unavailable(_))), "{silent:?}");
     }
 }

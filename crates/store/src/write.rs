@@ -3,13 +3,16 @@
 //! The row lock on `feed_head` is taken first and held to the commit: sequence numbers are allocated, rows become visible and
 //! duplicates are looked for in the same order by everybody. That is why the look-up for duplicates needs no retry.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use event::{Event, EventIdentity, Micros, Sequence};
 use sqlx::{Postgres, Row, Transaction, types::time::OffsetDateTime};
 use uuid::Uuid;
 
-use crate::{error::StoreError, pool::Store};
+use crate::{
+    error::StoreError,
+    pool::{Store, answered},
+};
 
 /// An event with where it came from.
 #[derive(Clone, Debug)]
@@ -73,14 +76,23 @@ impl Store {
         events: &[NewEvent],
         advances: &[Advance],
     ) -> Result<BatchOutcome, StoreError> {
+        answered(self.write(topic, events, advances)).await
+    }
+
+    async fn write(
+        &self,
+        topic: &str,
+        events: &[NewEvent],
+        advances: &[Advance],
+    ) -> Result<BatchOutcome, StoreError> {
         let identities: Vec<EventIdentity> = events.iter().map(|new| new.event.identity()).collect();
         let mut tx = self.pool.begin().await?;
         let head = lock_head(&mut tx).await?;
         advance(&mut tx, topic, advances).await?;
-        let known = self.known(&mut tx, &head, &identities).await?;
+        let known = self.known(&mut tx, &identities).await?;
         let (fresh, mut outcome) = sort_out(events, &identities, known);
-        let leapt = head.timeline != head.timeline_now;
-        let base = if leapt { next_boundary(head.last, head.partition_size) } else { head.last };
+        let leapt = head.has_new_timeline();
+        let base = if leapt { head.after_failover() } else { head.last };
         let registered = head.registered.max(head.now);
         let last = base + i64::try_from(fresh.len()).unwrap_or(0);
         if !fresh.is_empty() {
@@ -101,7 +113,8 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let head = lock_head(&mut tx).await?;
         if head.last == seen.0 {
-            let last = next_boundary(head.last, head.partition_size);
+            let last =
+                if head.has_new_timeline() { head.after_failover() } else { head.next_boundary(head.last) };
             set_head(&mut tx, last, head.registered.max(head.now), head.timeline_now).await?;
         }
         tx.commit().await?;
@@ -118,47 +131,73 @@ impl Store {
         committed: &[(i32, i64)],
     ) -> Result<Vec<(i32, i64)>, StoreError> {
         let (partitions, offsets): (Vec<i32>, Vec<i64>) = committed.iter().copied().unzip();
-        Ok(sqlx::query_as(include_str!("../sql/start_position.sql"))
+        let starts = sqlx::query_as(include_str!("../sql/start_position.sql"))
             .bind(topic)
             .bind(partitions)
             .bind(offsets)
-            .fetch_all(&self.pool)
-            .await?)
+            .fetch_all(&self.pool);
+        answered(async { Ok(starts.await?) }).await
     }
 
-    /// Which of these identities are stored already, with their events. Identities that the filters deny are not looked for in
-    /// the partitions that the filters cover.
+    /// The stored position of each partition of a topic.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn positions(&self, topic: &str) -> Result<Vec<(i32, i64)>, StoreError> {
+        Ok(sqlx::query_as(include_str!("../sql/positions.sql")).bind(topic).fetch_all(&self.pool).await?)
+    }
+
+    /// Which of these identities are stored already, with their events.
     async fn known(
         &self,
         tx: &mut Tx<'_>,
-        head: &Head,
         identities: &[EventIdentity],
-    ) -> Result<HashMap<u128, String>, StoreError> {
-        let not_covered = self.closed.covered_below() * head.partition_size;
-        let (everywhere, newest): (Vec<Uuid>, Vec<Uuid>) = identities
-            .iter()
-            .map(|identity| Uuid::from_u128(identity.0))
-            .partition(|identity| self.closed.may_hold(identity.as_u128()));
-        let mut known = HashMap::new();
-        for (list, from) in [(everywhere, 0), (newest, not_covered)] {
-            if list.is_empty() {
-                continue;
-            }
-            let rows = sqlx::query(include_str!("../sql/known_identities.sql"))
-                .bind(list)
-                .bind(from)
+    ) -> Result<HashMap<u128, Cow<'static, str>>, StoreError> {
+        let mut places = HashMap::new();
+        for (asked, first) in self.closed.questions(identities) {
+            let rows = sqlx::query(include_str!("../sql/find_identities.sql"))
+                .bind(asked)
+                .bind(first)
                 .fetch_all(&mut **tx)
                 .await?;
             for row in rows {
-                known.insert(row.try_get::<Uuid, _>(0)?.as_u128(), row.try_get::<String, _>(1)?);
+                places.insert(row.try_get::<i64, _>(1)?, row.try_get::<Uuid, _>(0)?.as_u128());
+            }
+        }
+        if places.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let sequences: Vec<i64> = places.keys().copied().collect();
+        let rows = sqlx::query(include_str!("../sql/events_by_sequence.sql"))
+            .bind(sequences)
+            .fetch_all(&mut **tx)
+            .await?;
+        let mut known = HashMap::with_capacity(rows.len());
+        for row in rows {
+            if let Some(identity) = places.get(&row.try_get::<i64, _>(0)?) {
+                known.insert(*identity, Cow::Owned(row.try_get::<String, _>(1)?));
             }
         }
         Ok(known)
     }
 }
 
-fn next_boundary(last: i64, size: i64) -> i64 {
-    (last / size + 1) * size - 1
+impl Head {
+    /// Whether the database is another one than the one that wrote the head: a standby that took over, or a restored copy.
+    const fn has_new_timeline(&self) -> bool {
+        self.timeline != self.timeline_now
+    }
+
+    /// The last number before the partition after the one that holds `sequence + 1`.
+    const fn next_boundary(&self, sequence: i64) -> i64 {
+        ((sequence + 1) / self.partition_size + 1) * self.partition_size - 1
+    }
+
+    /// The other database may have given numbers that this one never saw: at least a whole partition is left out, so that no
+    /// reader's cursor is ahead of what comes now.
+    const fn after_failover(&self) -> i64 {
+        self.next_boundary(self.last + self.partition_size)
+    }
 }
 
 pub(crate) async fn lock_head(tx: &mut Tx<'_>) -> Result<Head, StoreError> {
@@ -213,14 +252,14 @@ async fn make_room(tx: &mut Tx<'_>, head: &Head, first: i64, last: i64) -> Resul
 fn sort_out<'e>(
     events: &'e [NewEvent],
     identities: &[EventIdentity],
-    mut known: HashMap<u128, String>,
+    mut known: HashMap<u128, Cow<'e, str>>,
 ) -> (Vec<(&'e NewEvent, EventIdentity)>, BatchOutcome) {
     let mut fresh = Vec::with_capacity(events.len());
     let mut outcome = BatchOutcome::default();
     for (new, identity) in events.iter().zip(identities) {
         match known.get(&identity.0) {
             None => {
-                known.insert(identity.0, new.event.json().to_owned());
+                known.insert(identity.0, Cow::Borrowed(new.event.json()));
                 fresh.push((new, *identity));
             }
             Some(stored) => {

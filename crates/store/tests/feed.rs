@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use common::{batch, event, event_of, store};
 use event::{EventIdentity, Micros, Sequence};
-use sqlx::Row;
 use store::{FeedFilter, StoreError, Stretch};
 
 fn stretch(head: Sequence, after: Sequence, limit: i64, scan: i64) -> Stretch {
@@ -163,51 +162,6 @@ async fn a_page_whose_filter_refuses_everything_still_moves_on() {
 }
 
 #[tokio::test]
-async fn pages_by_resource_and_by_subject_use_their_indexes_and_stop_early() {
-    let store = store("explain", 500).await;
-    for round in 0..4 {
-        let events =
-            (0..500).map(|n| event(&format!("{round}-{n}"), &format!("/party/{}", n % 50), "a")).collect();
-        let (events, step) = batch(0, round * 500, events);
-        store.write_batch("events", &events, &[step]).await.unwrap();
-    }
-    for (by, index, value) in [
-        ("resource", "resource_sequence_idx", "urn:altinn:resource:r1"),
-        ("subject", "subject_sequence_idx", "/party/7"),
-    ] {
-        let text =
-            std::fs::read_to_string(format!("{}/sql/page_by_{by}.sql", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        let mut connection = store.pool().acquire().await.unwrap();
-        for set in ["analyze", "set enable_seqscan = off"] {
-            sqlx::query(set).execute(&mut *connection).await.unwrap();
-        }
-        let none = None::<String>;
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!("explain (analyze, format json) {text}")))
-            .bind(value)
-            .bind(100_i64)
-            .bind(&none)
-            .bind(&none)
-            .bind(&none)
-            .bind(None::<Vec<String>>)
-            .bind(None::<Vec<String>>)
-            .bind(None::<Vec<String>>)
-            .bind(None::<sqlx::types::time::OffsetDateTime>)
-            .bind(None::<sqlx::types::time::OffsetDateTime>)
-            .bind(None::<sqlx::types::time::OffsetDateTime>)
-            .bind(&none)
-            .bind(10_i64)
-            .bind(10_i64)
-            .fetch_all(&mut *connection)
-            .await
-            .unwrap();
-        let plan: String = rows[0].try_get_unchecked::<String, _>(0).unwrap();
-        assert!(plan.contains(index), "{by} does not use its index: {plan}");
-        assert!(!plan.contains("\"Node Type\": \"Sort\""), "{by} sorts: {plan}");
-        assert!(plan.contains("\"Actual Loops\": 0"), "{by} reads partitions that it does not need: {plan}");
-    }
-}
-
-#[tokio::test]
 async fn what_postgres_cannot_store_is_told_as_data() {
     let store = store("data", 1_000).await;
     let (mut events, step) = batch(0, 0, vec![event("1", "/party/1", "a")]);
@@ -217,17 +171,34 @@ async fn what_postgres_cannot_store_is_told_as_data() {
 }
 
 #[tokio::test]
-async fn partitions_close_by_age_and_are_dropped_when_their_newest_row_has_expired() {
-    let store = store("retention", 10).await;
-    let (events, step) = batch(0, 0, vec![event("1", "/party/1", "a")]);
+async fn a_page_ends_where_its_scan_ended_also_when_rows_are_added_meanwhile() {
+    let store = store("scan", 1_000).await;
+    let kinds = |from: i64, to: i64| -> Vec<event::Event> {
+        (from..to)
+            .map(|n| event(&n.to_string(), "/party/1", if n % 2 == 0 { "even" } else { "odd" }))
+            .collect()
+    };
+    let (events, step) = batch(0, 0, kinds(0, 30));
     store.write_batch("events", &events, &[step]).await.unwrap();
-    let later = |days: u64| Micros::now().plus(Duration::from_secs(days * 86_400));
-    let days = |days: u64| Duration::from_secs(days * 86_400);
-    assert!(!store.close_old_partition(later(6), days(7)).await.unwrap());
-    assert!(store.close_old_partition(later(8), days(7)).await.unwrap());
-    let (events, step) = batch(0, 1, vec![event("2", "/party/1", "a")]);
-    assert_eq!(store.write_batch("events", &events, &[step]).await.unwrap().head, 10);
-    assert_eq!(store.drop_expired(later(99), days(100)).await.unwrap(), 0);
-    assert_eq!(store.drop_expired(later(101), days(100)).await.unwrap(), 1);
-    assert_eq!(store.oldest().await.unwrap(), Some(Sequence(10)));
+    let head = store.feed_head().await.unwrap().last;
+    let (events, step) = batch(0, 30, kinds(30, 60));
+    store.write_batch("events", &events, &[step]).await.unwrap();
+    let filter = FeedFilter { types: vec!["odd".into()], ..by_resource() };
+    let page = store.page(&filter, stretch(head, Sequence(0), 100, 7)).await.unwrap();
+    assert_eq!((page.rows.len(), page.scanned_to, page.more), (3, Sequence(7), true));
+    let page = store.page(&filter, stretch(head, Sequence(0), 2, 7)).await.unwrap();
+    assert_eq!((page.rows.len(), page.scanned_to, page.more), (2, Sequence(4), true));
+    let page = store.page(&filter, stretch(head, Sequence(50), 100, 20)).await.unwrap();
+    assert_eq!((page.rows.len(), page.scanned_to, page.more), (5, Sequence(60), false));
+}
+
+#[tokio::test]
+async fn the_bytes_of_an_event_come_back_untouched() {
+    let store = store("bytes", 1_000).await;
+    let json = r#"{ "type":"t","specversion":"1.0", "id":"1","source":"https://x.no/a","resource":"urn:altinn:resource:r1",
+        "time":"2026-01-02T03:04:05.1234567+01:00","data":{"b":1.10,"a":[1e400,0.1e1,"\u00e6 \ud83d\ude00"],"b2":null}}"#;
+    let (events, step) = batch(0, 0, vec![event::Event::parse(json.as_bytes()).unwrap()]);
+    store.write_batch("events", &events, &[step]).await.unwrap();
+    let rows = store.rows_between(Sequence(0), Sequence(9), 9).await.unwrap();
+    assert_eq!(rows[0].json, json);
 }

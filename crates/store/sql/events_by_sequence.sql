@@ -1,0 +1,1 @@
+select sequence, event from events where sequence = any($1)

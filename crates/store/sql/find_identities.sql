@@ -1,0 +1,1 @@
+select identity, sequence, kafka_partition, kafka_offset from find_identities($1, $2)

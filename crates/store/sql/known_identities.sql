@@ -1,1 +1,0 @@
-select identity, event from events where sequence >= $2 and identity = any($1)

@@ -1,1 +1,0 @@
-select identity, kafka_partition, kafka_offset from events where identity = any($1)

@@ -1,0 +1,184 @@
+//! What the records of each topic become: events, attempts with the outcome of validations, dead letters.
+
+use event::{AttemptOutcome, AttemptRecord, DeliveryHeaders, DeliveryKind, Micros, SubscriptionId, topics};
+use kafka_loop::Record;
+use store::{Advance, AttemptRow, DeadRow, NewEvent, Store, StoreError};
+
+use crate::{
+    decode::{self, Reject},
+    metrics::Metrics,
+    projection::Kind,
+};
+
+/// `events` becomes the feed.
+#[derive(Debug)]
+pub struct Events;
+
+impl Kind for Events {
+    const TOPIC: &'static str = topics::EVENTS;
+    type Row = NewEvent;
+
+    fn row(record: &Record) -> Result<Option<NewEvent>, Reject> {
+        decode::event(record).map(Some)
+    }
+
+    async fn write(
+        store: &Store,
+        metrics: &Metrics,
+        rows: &[NewEvent],
+        steps: &[Advance],
+    ) -> Result<(), StoreError> {
+        let outcome = store.write_batch(Self::TOPIC, rows, steps).await?;
+        metrics.stored.inc_by(outcome.stored);
+        metrics.repeated.inc_by(outcome.repeated);
+        metrics.conflicting.inc_by(outcome.conflicting);
+        metrics.head.set(outcome.head);
+        if outcome.leapt {
+            tracing::warn!(
+                feed.head = outcome.head,
+                "the database has a new timeline; readers may see events again"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// `delivery-attempts` becomes the delivery log, and says which subscriptions are validated.
+#[derive(Debug)]
+pub struct Attempts;
+
+/// An attempt beside what it says about its subscription.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    row: AttemptRow,
+    validates: bool,
+}
+
+impl Kind for Attempts {
+    const TOPIC: &'static str = topics::ATTEMPTS;
+    type Row = Attempt;
+
+    fn row(record: &Record) -> Result<Option<Attempt>, Reject> {
+        let text = std::str::from_utf8(decode::value(record)?).map_err(Reject::undecodable)?;
+        let attempt: AttemptRecord = serde_json::from_str(text).map_err(Reject::undecodable)?;
+        let row = AttemptRow {
+            at: Micros::parse_rfc3339(&attempt.at).unwrap_or(Micros::from_millis(record.timestamp_ms)),
+            subscription: SubscriptionId(attempt.subscription),
+            kafka_partition: record.partition,
+            kafka_offset: record.offset,
+            record: text.to_owned(),
+        };
+        let validates =
+            attempt.kind == DeliveryKind::Validation && attempt.outcome == AttemptOutcome::Delivered;
+        Ok(Some(Attempt { row, validates }))
+    }
+
+    async fn write(
+        store: &Store,
+        metrics: &Metrics,
+        rows: &[Attempt],
+        steps: &[Advance],
+    ) -> Result<(), StoreError> {
+        // Before the position moves: validating twice changes nothing, missing it would.
+        for attempt in rows.iter().filter(|attempt| attempt.validates) {
+            if store.set_validated(attempt.row.subscription).await? {
+                metrics.validated.inc();
+            }
+        }
+        let rows: Vec<AttemptRow> = rows.iter().map(|attempt| attempt.row.clone()).collect();
+        store.write_attempts(Self::TOPIC, &rows, steps).await?;
+        metrics.attempts.inc_by(u64::try_from(rows.len()).unwrap_or(0));
+        Ok(())
+    }
+}
+
+/// `deliveries.dead` becomes the dead letters that their owners see.
+#[derive(Debug)]
+pub struct Dead;
+
+impl Kind for Dead {
+    const TOPIC: &'static str = topics::DEAD;
+    type Row = DeadRow;
+
+    fn row(record: &Record) -> Result<Option<DeadRow>, Reject> {
+        let headers = match DeliveryHeaders::from_pairs(record.header_pairs()) {
+            Ok(headers) => headers,
+            // The dispatcher has parked it here because it is no delivery (`schemas/records.md`): it has no owner to show it to.
+            Err(_) if record.header("reason").is_some() => return Ok(None),
+            Err(wrong) => return Err(Reject::undecodable(wrong)),
+        };
+        let event = std::str::from_utf8(decode::value(record)?).map_err(Reject::undecodable)?;
+        Ok(Some(DeadRow {
+            at: Micros::from_millis(record.timestamp_ms),
+            subscription: headers.subscription,
+            delivery: headers.delivery,
+            reason: headers.reason.unwrap_or_default(),
+            attempts: i32::from(headers.attempt),
+            kafka_partition: record.partition,
+            kafka_offset: record.offset,
+            event: event.to_owned(),
+        }))
+    }
+
+    async fn write(
+        store: &Store,
+        metrics: &Metrics,
+        rows: &[DeadRow],
+        steps: &[Advance],
+    ) -> Result<(), StoreError> {
+        store.write_dead(Self::TOPIC, rows, steps).await?;
+        metrics.dead_letters.inc_by(u64::try_from(rows.len()).unwrap_or(0));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::Reason;
+
+    fn record(value: &str, headers: &[(&str, &str)]) -> Record {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
+        Record {
+            topic: "any".into(),
+            partition: 1,
+            offset: 2,
+            timestamp_ms: 1_700_000_000_000,
+            key: Vec::new(),
+            value: Some(value.as_bytes().to_vec()),
+            headers: headers.iter().map(own).collect(),
+        }
+    }
+
+    fn attempt(kind: &str, outcome: &str, at: &str) -> Attempt {
+        let json = format!(
+            r#"{{"delivery":"00","subscription":7,"kind":"{kind}","eventId":"1","eventSource":"s","eventType":"t","resource":"r","attempt":1,"outcome":"{outcome}","durationMs":5,"at":"{at}"}}"#
+        );
+        Attempts::row(&record(&json, &[])).unwrap().unwrap()
+    }
+
+    #[test]
+    fn only_a_delivered_validation_validates() {
+        let at = "2026-01-02T03:04:05Z";
+        assert!(attempt("validation", "delivered", at).validates);
+        assert!(!attempt("validation", "failed", at).validates);
+        assert!(!attempt("event", "delivered", at).validates);
+    }
+
+    #[test]
+    fn an_attempt_without_a_readable_time_gets_the_time_of_its_record() {
+        assert_eq!(
+            attempt("event", "failed", "2026-01-02T03:04:05Z").row.at.to_rfc3339(),
+            "2026-01-02T03:04:05Z"
+        );
+        assert_eq!(attempt("event", "failed", "soon").row.at, Micros::from_millis(1_700_000_000_000));
+    }
+
+    #[test]
+    fn a_dead_letter_without_an_owner_is_no_row_and_no_reject() {
+        assert!(matches!(Dead::row(&record("x", &[("reason", "not a delivery")])), Ok(None)));
+        let reject = Dead::row(&record("x", &[])).map(|_| ()).unwrap_err();
+        assert_eq!(reject.reason, Reason::Undecodable);
+        assert!(reject.detail.contains("kind"), "{}", reject.detail);
+    }
+}

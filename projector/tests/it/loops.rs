@@ -1,0 +1,124 @@
+//! Whole projectors on real topics.
+
+use std::collections::BTreeSet;
+
+use event::{DeliveryHeaders, DeliveryId, DeliveryKind, EventIdentity, Micros, SubscriptionId, topics};
+use kafka_loop::Outgoing;
+use store::NewSubscription;
+
+use crate::harness::{RESOURCE, World, json, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_projectors_that_come_and_go_store_every_event_once_in_the_order_of_its_party() {
+    let world = World::with_topics().await;
+    let (first, _) = world.start();
+    let (second, _) = world.start();
+    const EVENTS: u32 = 900;
+    let mut acks = Vec::new();
+    for n in 0..EVENTS {
+        let (party, value) = (n % 30, json(&n.to_string(), n % 30));
+        let key = format!("/party/{party}");
+        let out = Outgoing {
+            topic: topics::EVENTS,
+            partition: None,
+            key: key.as_bytes(),
+            value: value.as_bytes(),
+            headers: &[],
+        };
+        // Every third is published twice.
+        for _ in 0..=u32::from(n % 3 == 0) {
+            acks.push(world.producer.enqueue(out).unwrap());
+        }
+    }
+    for ack in acks {
+        ack.await.unwrap();
+    }
+    second.shutdown().await.unwrap();
+    let (third, registry) = world.start();
+    until("all are stored", || async {
+        let stored = world.store.feed_head().await.unwrap().last.0;
+        if stored >= i64::from(EVENTS) { Ok(()) } else { Err(format!("{stored}")) }
+    })
+    .await;
+    until("nothing is left", || async {
+        let lag = projector_lag(&world).await;
+        if lag == 0 { Ok(()) } else { Err(format!("{lag} are")) }
+    })
+    .await;
+    let feed = world.feed().await;
+    let sequences: Vec<i64> = feed.iter().map(|row| row.sequence.0).collect();
+    assert_eq!(sequences, (1..=i64::from(EVENTS)).collect::<Vec<_>>());
+    let ids: Vec<u32> = world.ids().await.iter().map(|id| id.parse().unwrap()).collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+    for party in 0..30 {
+        let of_party: Vec<u32> = ids.iter().copied().filter(|id| id % 30 == party).collect();
+        assert!(of_party.is_sorted(), "party {party}: {of_party:?}");
+    }
+    assert!(feed.is_sorted_by_key(|row| row.registered));
+    assert!(!registry.gather().is_empty());
+    first.shutdown().await.unwrap();
+    third.shutdown().await.unwrap();
+}
+
+async fn projector_lag(world: &World) -> i64 {
+    let stored: i64 = world.store.positions(topics::EVENTS).await.unwrap().iter().map(|(_, next)| next).sum();
+    let ends = kafka_loop::admin::end_offsets(&world.kafka, topics::EVENTS).await.unwrap();
+    ends.values().sum::<i64>() - stored
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivered_validation_validates_and_attempts_and_dead_letters_are_shown() {
+    let world = World::with_topics().await;
+    let new = NewSubscription {
+        endpoint: "https://example.com/hook".into(),
+        source_filter: None,
+        resource_filter: Some(RESOURCE.into()),
+        subject_filter: None,
+        type_filter: None,
+        include_subunits: false,
+        consumer: "/org/ttd".into(),
+        created_by: "/org/ttd".into(),
+    };
+    let (subscription, _) = world.store.create_subscription(&new).await.unwrap();
+    let (life, _) = world.start();
+    let delivery = DeliveryId::of(subscription.id, EventIdentity(1));
+    for (kind, outcome) in [("event", "delivered"), ("validation", "failed"), ("validation", "delivered")] {
+        let attempt = format!(
+            r#"{{"delivery":"{delivery}","subscription":{},"kind":"{kind}","eventId":"1","eventSource":"s","eventType":"t","resource":"r","attempt":1,"outcome":"{outcome}","durationMs":5,"at":"{}"}}"#,
+            subscription.id,
+            Micros::now().to_rfc3339()
+        );
+        let key = subscription.id.to_string();
+        world.append(topics::ATTEMPTS, &key, attempt.as_bytes(), &[]).await;
+    }
+    let headers = DeliveryHeaders {
+        subscription: subscription.id,
+        position: 1,
+        delivery,
+        attempt: 12,
+        created: Micros::now(),
+        first_failure: None,
+        last_outcome: None,
+        kind: DeliveryKind::Event,
+        traceparent: None,
+        reason: Some("the last attempt failed".into()),
+    };
+    let pairs = headers.to_pairs();
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let event = json("1", 1);
+    world.append(topics::DEAD, "k", event.as_bytes(), &pairs).await;
+    world.append(topics::DEAD, "k", b"garbage", &[("reason", "not a delivery")]).await;
+    until("all is shown", || async {
+        let attempts = world.store.attempts_of(subscription.id, 10).await.unwrap().len();
+        let dead = world.store.dead_letters_of(subscription.id, 10).await.unwrap();
+        let validated = world.store.subscription(subscription.id).await.unwrap().unwrap().validated;
+        let shown = attempts == 3 && validated && dead.len() == 1;
+        if shown { Ok(()) } else { Err(format!("{attempts} {validated} {dead:?}")) }
+    })
+    .await;
+    let dead = world.store.dead_letters_of(subscription.id, 10).await.unwrap();
+    assert_eq!((dead[0].delivery, dead[0].attempts, &dead[0].event), (delivery, 12, &event));
+    assert!(world.store.dead_letters_of(SubscriptionId(999), 10).await.unwrap().is_empty());
+    life.shutdown().await.unwrap();
+    assert!(world.parked().await.is_empty(), "a dead letter without an owner is parked already");
+}
