@@ -1,31 +1,68 @@
-//! A page as it goes out: the array, `next`, `feed-cursor`.
+//! What every feed does once its parameters are read; a page as it goes out: the array, `next`, `feed-cursor`.
 
+use access::Caller;
 use axum::response::{IntoResponse, Response};
 use event::{Event, subject};
 use http::{HeaderName, HeaderValue, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use store::FeedFilter;
 
-use crate::{config::Config, cursor, feed::Page, query::Query};
+use crate::{
+    QueryApi,
+    config::Config,
+    cursor,
+    error::Refusal,
+    feed::{Page, Reading, Rights},
+    query::{Query, check_text},
+};
 
 /// What is not encoded in a link.
 const PLAIN: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/');
 
+/// What a reader wants to see.
+pub struct Wanted<'a> {
+    /// Who reads.
+    pub caller: &'a Caller,
+    /// With which rights.
+    pub rights: Rights,
+    /// Which feed.
+    pub filter: FeedFilter,
+    /// Most events.
+    pub size: i64,
+}
+
+impl QueryApi {
+    /// Finds the position, reads the page, writes the answer.
+    ///
+    /// # Errors
+    /// Those of [`QueryApi::position`] and [`QueryApi::read`].
+    pub async fn answer(&self, wanted: Wanted<'_>, query: &Query, uri: &Uri) -> Result<Response, Refusal> {
+        let Wanted { caller, rights, filter, size } = wanted;
+        // The path may hold anything, too.
+        check_text("resource", filter.resource.as_deref().unwrap_or_default())?;
+        let wait = query.wait()?;
+        let after = self.position(query, &filter).await?;
+        let reading = Reading { caller, rights, filter, after, size, wait };
+        let read = self.read(&reading).await?;
+        Ok(page(&read, &Link { config: &self.inner.config, uri, query, filter: &reading.filter }))
+    }
+}
+
 /// How a reader says which page comes next.
-pub struct Link<'a> {
+struct Link<'a> {
     /// The settings, for the address that clients use.
-    pub config: &'a Config,
+    config: &'a Config,
     /// The path as it was asked for.
-    pub uri: &'a Uri,
+    uri: &'a Uri,
     /// The parameters as they were sent.
-    pub query: &'a Query,
+    query: &'a Query,
     /// The filter that was read with.
-    pub filter: &'a FeedFilter,
+    filter: &'a FeedFilter,
 }
 
 /// The answer for a page. `next` is there when the page has events or the scan stopped at its bound; `feed-cursor` always.
-pub fn page(page: &Page, link: &Link<'_>) -> Response {
+fn page(page: &Page, link: &Link<'_>) -> Response {
     let bodies: Vec<&str> = page.events.iter().map(Event::json).collect();
     let body = format!("[{}]", bodies.join(", "));
     let mut response =
@@ -82,7 +119,8 @@ mod tests {
     #[test]
     fn a_link_keeps_every_parameter_and_encodes_it() {
         let config = Config::from_env(&Env::from_pairs([("BASE_URI", "https://x.no/")]));
-        let query = Query::read(Some("after=0&from=2026-01-01T00:00:00%2B01:00&unknown=a%26b&type=x&type=y"));
+        let query = "after=0&from=2026-01-01T00:00:00%2B01:00&unknown=a%26b&type=x&type=y";
+        let query = Query::read(Some(query)).unwrap();
         let filter = FeedFilter { resource: Some("r".into()), ..FeedFilter::default() };
         let uri = Uri::from_static("/events/api/v1/app/ttd/apps-test?after=0");
         let link = Link { config: &config, uri: &uri, query: &query, filter: &filter };

@@ -11,9 +11,9 @@ use store::FeedFilter;
 
 use crate::{
     QueryApi,
-    answer::{self, Link},
+    answer::Wanted,
     error::Refusal,
-    feed::{Reading, Rights},
+    feed::Rights,
     query::{Query, header},
     router::Asked,
 };
@@ -31,8 +31,7 @@ pub async fn org_feed(
         let text = "Only an organisation that owns services may call this.".to_owned();
         return Refusal::Text(StatusCode::UNAUTHORIZED, text).into_response();
     }
-    let filter = FeedFilter { resource: Some(resource::app(&org, &app)), ..FeedFilter::default() };
-    api.app_page(&caller, filter, &asked).await.unwrap_or_else(refused)
+    api.app_page(&caller, Some(resource::app(&org, &app)), &asked).await.unwrap_or_else(refused)
 }
 
 /// The events about one party, of all apps.
@@ -41,7 +40,7 @@ pub async fn party_feed(
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
 ) -> Response {
-    api.app_page(&caller, FeedFilter::default(), &asked).await.unwrap_or_else(refused)
+    api.app_page(&caller, None, &asked).await.unwrap_or_else(refused)
 }
 
 fn refused(refusal: Refusal) -> Response {
@@ -56,16 +55,19 @@ enum About {
     Person(String),
 }
 
-/// The checks of the contract, in its order.
-fn checked(query: &Query, headers: &HeaderMap, is_party_feed: bool) -> Result<(About, i64), Refusal> {
+/// The checks of the contract, in its order; the filter but for its subject, which Register may have to tell.
+fn checked(
+    query: &Query,
+    headers: &HeaderMap,
+    resource: Option<String>,
+) -> Result<(About, FeedFilter), Refusal> {
     if query.get("after").is_none() && query.get("from").is_none() {
         return Err(Refusal::wrong("from", "or after must be given"));
     }
-    query.time("from")?;
-    query.time("to")?;
-    let size = query.app_size()?;
+    let (from, to) = (query.time("from")?, query.time("to")?);
+    query.app_size()?;
     let party = query.number("party")?.filter(|party| *party > 0);
-    let (person, unit) = (header(headers, "person"), query.get("unit"));
+    let (person, unit) = (header(headers, "person")?, query.get("unit"));
     if person.is_some() && party.is_some() {
         return Err(Refusal::wrong("person", "and party must not be given together"));
     }
@@ -79,36 +81,31 @@ fn checked(query: &Query, headers: &HeaderMap, is_party_feed: bool) -> Result<(A
         (Some(party), _, _) => About::Party(party),
         (None, Some(unit), _) => About::Unit(unit.to_owned()),
         (None, None, Some(person)) => About::Person(person.to_owned()),
-        (None, None, None) if is_party_feed => {
+        (None, None, None) if resource.is_none() => {
             return Err(Refusal::wrong("party", "or unit or the header person must be given"));
         }
         (None, None, None) => About::Nobody,
     };
-    Ok((about, size))
+    let types_any_case = query.patterns("type")?;
+    let sources_any_case = if resource.is_none() { query.patterns("source")? } else { Vec::new() };
+    Ok((about, FeedFilter { resource, types_any_case, sources_any_case, from, to, ..FeedFilter::default() }))
 }
 
 impl QueryApi {
+    /// The feed of a resource, or of a party when there is none.
     async fn app_page(
         &self,
         caller: &Caller,
-        mut filter: FeedFilter,
+        resource: Option<String>,
         asked: &Asked,
     ) -> Result<Response, Refusal> {
-        let query = Query::read(asked.uri.query());
-        let is_party_feed = filter.resource.is_none();
-        let (about, size) = checked(&query, &asked.headers, is_party_feed)?;
-        filter.subject = self.subject_of(about).await?;
-        filter.types_any_case = query.all("type");
-        filter.sources_any_case = if is_party_feed { query.all("source") } else { Vec::new() };
-        (filter.from, filter.to) = (query.time("from")?, query.time("to")?);
-        let after = self.position(&query, &filter).await?;
-        let wait = query.wait()?;
+        let query = Query::read(asked.uri.query())?;
         // A party's feed holds events of apps and of other resources: each is asked for by its own rules.
-        let rights = if is_party_feed { Rights::ByResource } else { Rights::App };
-        let reading = Reading { caller, rights, filter: filter.clone(), after, size, wait };
-        let page = self.read(reading).await?;
-        let link = Link { config: &self.inner.config, uri: &asked.uri, query: &query, filter: &filter };
-        Ok(answer::page(&page, &link))
+        let rights = if resource.is_none() { Rights::ByResource } else { Rights::App };
+        let (about, mut filter) = checked(&query, &asked.headers, resource)?;
+        filter.subject = self.subject_of(about).await?;
+        let size = query.app_size()?;
+        self.answer(Wanted { caller, rights, filter, size }, &query, &asked.uri).await
     }
 
     async fn subject_of(&self, about: About) -> Result<Option<String>, Refusal> {

@@ -24,8 +24,12 @@ pub enum Refusal {
     TooManyWaiters,
     /// The consumer has as many subscriptions as it may have. 409.
     TooMany(i64),
-    /// The GET states a body type that no reader of ours would send. 415.
+    /// The request states a body type that is not JSON. 415.
     MediaType,
+    /// The body is larger than this many bytes. 413.
+    TooLarge(usize),
+    /// The body broke off. 400.
+    BodyBroken,
 }
 
 impl From<StoreError> for Refusal {
@@ -67,7 +71,12 @@ impl Refusal {
             Self::TooMany(most) => Problem::new(StatusCode::CONFLICT, "too-many-subscriptions")
                 .detail(format!("A consumer like this may have {most} subscriptions. Delete some first.")),
             Self::MediaType => Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type")
-                .detail("Leave Content-Type out of a GET, or state a JSON type."),
+                .detail("State a JSON type as Content-Type: application/json. A GET needs none."),
+            Self::TooLarge(most) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large")
+                .detail(format!("The body may have {most} bytes.")),
+            Self::BodyBroken => {
+                Problem::new(StatusCode::BAD_REQUEST, "body-broken").detail("The body did not arrive whole.")
+            }
         }
     }
 

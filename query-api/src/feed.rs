@@ -6,11 +6,15 @@
 use std::time::Duration;
 
 use access::{Caller, Decision, Question, question};
-use event::{Event, Sequence, resource};
-use store::{FeedFilter, Stretch};
+use event::{Event, Micros, Sequence, resource};
+use store::{FeedFilter, StoredEvent, Stretch};
 use tokio::time::Instant;
 
-use crate::{QueryApi, cursor, error::Refusal, query::Query};
+use crate::{
+    QueryApi,
+    error::Refusal,
+    waiting::{NoPlace, Place},
+};
 
 /// Whose rights a feed is read with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,132 +56,117 @@ pub struct Page {
     pub more: bool,
 }
 
+/// Most rows of a further look at a page whose readers may not see much of it.
+const FURTHER_ROWS: i64 = 1_000;
+
+/// How far the rows of one look were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// All of them.
+    All,
+    /// Until the page was full.
+    Full,
+    /// Until one about which the PDP gave no answer.
+    Unknown,
+}
+
+impl Page {
+    fn missing(&self, size: i64) -> i64 {
+        size - i64::try_from(self.events.len()).unwrap_or(i64::MAX)
+    }
+}
+
 impl QueryApi {
-    /// Reads a page; waits for a first event when asked to.
+    /// Reads a page; waits for a first event when asked to, but not longer than the token lives.
     ///
     /// # Errors
     /// [`Refusal::Neighbour`] when the page would be empty because the PDP gave no answer, [`Refusal::Store`],
     /// [`Refusal::TooManyWaiters`].
-    pub async fn read(&self, mut reading: Reading<'_>) -> Result<Page, Refusal> {
-        let until = Instant::now() + reading.wait;
+    pub async fn read(&self, reading: &Reading<'_>) -> Result<Page, Refusal> {
+        let left = reading.caller.expires.0.saturating_sub(Micros::now().0);
+        let until =
+            Instant::now() + reading.wait.min(Duration::from_micros(u64::try_from(left).unwrap_or(0)));
+        let mut after = reading.after;
+        let mut place = if Instant::now() < until { self.place(&reading.filter)? } else { None };
         loop {
-            let woken = if reading.wait.is_zero() {
-                None
-            } else {
-                Some(self.inner.head.register(&reading.filter).ok_or(Refusal::TooManyWaiters)?)
-            };
-            let timer = self.inner.metrics.page_seconds.start_timer();
-            let page = self.scan(&reading).await?;
-            timer.observe_duration();
-            let Some(woken) =
-                woken.filter(|_| page.events.is_empty() && !page.more && Instant::now() < until)
-            else {
+            let page = self.scan(reading, after).await?;
+            let waits =
+                place.as_mut().filter(|_| page.events.is_empty() && !page.more && Instant::now() < until);
+            let Some(place) = waits else {
                 self.inner.metrics.pages.inc();
                 self.inner.metrics.events.inc_by(u64::try_from(page.events.len()).unwrap_or(0));
                 return Ok(page);
             };
-            reading.after = page.position;
-            self.inner.metrics.waiting.inc();
-            // Woken or not, the next look tells.
-            drop(tokio::time::timeout_at(until, woken).await);
-            self.inner.metrics.waiting.dec();
+            after = page.position;
+            // Woken or not, the next look tells. The place is renewed before it: an event between the two wakes.
+            tokio::time::timeout_at(until, place.woken()).await.ok();
+            if !place.renew(&reading.filter) {
+                return Ok(page);
+            }
         }
     }
 
-    async fn scan(&self, reading: &Reading<'_>) -> Result<Page, Refusal> {
-        let mut page = Page { events: Vec::new(), position: reading.after, more: true };
-        for _ in 0..self.inner.config.scan_chunks {
+    /// A place to wait in; none while the process stops.
+    fn place(&self, filter: &FeedFilter) -> Result<Option<Place<'_>>, Refusal> {
+        match self.inner.waiting.register(filter) {
+            Ok(place) => Ok(Some(place)),
+            Err(NoPlace::Full) => Err(Refusal::TooManyWaiters),
+            Err(NoPlace::Closed) => Ok(None),
+        }
+    }
+
+    async fn scan(&self, reading: &Reading<'_>, after: Sequence) -> Result<Page, Refusal> {
+        let _timer = self.inner.metrics.page_seconds.start_timer();
+        let mut page = Page { events: Vec::new(), position: after, more: true };
+        for look in 0..self.inner.config.scan_chunks {
             let head = self.inner.store.feed_head().await?.last;
-            let found = i64::try_from(page.events.len()).unwrap_or(i64::MAX);
-            let stretch = Stretch {
-                head,
-                after: page.position,
-                limit: reading.size - found,
-                scan: self.inner.config.scan_rows,
-            };
+            let missing = page.missing(reading.size);
+            let limit = if look == 0 { missing } else { missing.max(FURTHER_ROWS) };
+            let stretch = Stretch { head, after: page.position, limit, scan: self.inner.config.scan_rows };
             let read = self.inner.store.page(&reading.filter, stretch).await?;
-            let rows: Vec<(Sequence, Event)> = read.rows.iter().filter_map(decoded).collect();
-            let answered = self.permitted(reading, rows, &mut page).await;
-            if !answered {
-                self.inner.metrics.unknown.inc();
-                return if page.events.is_empty() { Err(Refusal::Neighbour("The PDP")) } else { Ok(page) };
+            match self.take(reading, &read.rows, &mut page).await {
+                Taken::All => page.position = read.scanned_to,
+                Taken::Full => return Ok(page),
+                Taken::Unknown => {
+                    self.inner.metrics.unknown.inc();
+                    let is_empty = page.events.is_empty();
+                    return if is_empty { Err(Refusal::Neighbour("The PDP")) } else { Ok(page) };
+                }
             }
-            page.position = read.scanned_to;
             page.more = read.more;
-            if !read.more || i64::try_from(page.events.len()).is_ok_and(|found| found >= reading.size) {
+            if !read.more {
                 return Ok(page);
             }
         }
         Ok(page)
     }
 
-    /// Adds the permitted events; false when one had no answer, with the position before it.
-    async fn permitted(&self, reading: &Reading<'_>, rows: Vec<(Sequence, Event)>, page: &mut Page) -> bool {
-        let ask: fn(&Caller, &Event) -> Question = match reading.rights {
-            Rights::Scope => {
-                page.events.extend(rows.into_iter().map(|(_, event)| event));
-                return true;
-            }
-            Rights::App => question::read_app,
-            Rights::Generic => question::read_generic,
-            Rights::ByResource => by_resource,
-        };
-        let questions = rows.iter().map(|(_, event)| ask(reading.caller, event)).collect();
-        let decisions = self.inner.access.decide(questions).await;
+    /// Adds the permitted events; the position is after the last one that was decided on.
+    async fn take(&self, reading: &Reading<'_>, rows: &[StoredEvent], page: &mut Page) -> Taken {
+        let rows: Vec<(Sequence, Event)> = rows.iter().filter_map(decoded).collect();
+        let decisions = self.decisions(reading, &rows).await;
         for ((sequence, event), decision) in rows.into_iter().zip(decisions) {
             match decision {
                 Decision::Permit => page.events.push(event),
                 Decision::Refuse => self.inner.metrics.refused.inc(),
-                Decision::Unknown => return false,
+                Decision::Unknown => return Taken::Unknown,
             }
             page.position = sequence;
+            if page.missing(reading.size) <= 0 {
+                return Taken::Full;
+            }
         }
-        true
+        Taken::All
     }
 
-    /// Where `after` stands: from the start, a cursor, or an event's id, which may still be on its way to the store.
-    ///
-    /// # Errors
-    /// [`Refusal::Gone`] when it is not in the feed, [`Refusal::Wrong`] for a damaged cursor.
-    pub async fn position(&self, query: &Query, filter: &FeedFilter) -> Result<Sequence, Refusal> {
-        let after = query.get("after").unwrap_or("0");
-        if after == "0" || after == "1" {
-            return Ok(Sequence(0));
-        }
-        if let Some(read) = cursor::decode(after, filter) {
-            let position = read.map_err(|error| match error {
-                cursor::CursorError::Damaged => Refusal::wrong("after", "is a damaged cursor"),
-                cursor::CursorError::OtherFilter => {
-                    Refusal::wrong("after", "is a cursor of a feed with another filter; start with after=0")
-                }
-            })?;
-            let oldest = self.inner.store.oldest().await?;
-            return match oldest {
-                Some(oldest) if position.0 > 0 && position.0 + 1 < oldest.0 => Err(self.gone(filter).await),
-                Some(_) | None => Ok(position),
-            };
-        }
-        let until = Instant::now() + self.inner.config.unknown_after_wait;
-        loop {
-            if let Some(position) = self.inner.store.sequence_of_id(after).await? {
-                return Ok(position);
-            }
-            if Instant::now() >= until {
-                return Err(self.gone(filter).await);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    async fn gone(&self, filter: &FeedFilter) -> Refusal {
-        let (oldest, head) = (self.inner.store.oldest().await, self.inner.store.feed_head().await);
-        match (oldest, head) {
-            (Ok(oldest), Ok(head)) => {
-                let before_oldest = Sequence(oldest.map_or(0, |oldest| oldest.0 - 1));
-                Refusal::Gone(cursor::encode(before_oldest, filter), cursor::encode(head.last, filter))
-            }
-            (Err(error), _) | (_, Err(error)) => error.into(),
-        }
+    async fn decisions(&self, reading: &Reading<'_>, rows: &[(Sequence, Event)]) -> Vec<Decision> {
+        let ask: fn(&Caller, &Event) -> Question = match reading.rights {
+            Rights::Scope => return vec![Decision::Permit; rows.len()],
+            Rights::App => question::read_app,
+            Rights::Generic => question::read_generic,
+            Rights::ByResource => by_resource,
+        };
+        self.inner.access.decide(rows.iter().map(|(_, event)| ask(reading.caller, event)).collect()).await
     }
 }
 

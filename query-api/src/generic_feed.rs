@@ -8,9 +8,9 @@ use store::FeedFilter;
 
 use crate::{
     QueryApi,
-    answer::{self, Link},
+    answer::Wanted,
     error::Refusal,
-    feed::{Reading, Rights},
+    feed::Rights,
     query::{Query, header},
     router::Asked,
 };
@@ -37,7 +37,7 @@ fn filter_of(query: &Query, headers: &HeaderMap) -> Result<FeedFilter, Refusal> 
     if query.get("after").is_none() {
         return Err(Refusal::wrong("after", "must be given; 0 starts with the oldest event"));
     }
-    let alternative = header(headers, "Altinn-AlternativeSubject");
+    let alternative = header(headers, "Altinn-AlternativeSubject")?;
     if alternative.is_some() && query.get("subject").is_some() {
         return Err(Refusal::wrong(
             "subject",
@@ -48,20 +48,16 @@ fn filter_of(query: &Query, headers: &HeaderMap) -> Result<FeedFilter, Refusal> 
         resource: Some(resource.to_owned()),
         subject: query.get("subject").map(subject::canonical),
         alternative_subject: alternative.map(str::to_owned),
-        types: query.all("type"),
+        types: query.patterns("type")?,
         ..FeedFilter::default()
     })
 }
 
 impl QueryApi {
     async fn generic_page(&self, caller: &Caller, asked: &Asked) -> Result<Response, Refusal> {
-        let query = Query::read(asked.uri.query());
+        let query = Query::read(asked.uri.query())?;
         let filter = filter_of(&query, &asked.headers)?;
-        let (size, wait) = (query.generic_size()?, query.wait()?);
-        let after = self.position(&query, &filter).await?;
-        let reading = Reading { caller, rights: Rights::Generic, filter: filter.clone(), after, size, wait };
-        let page = self.read(reading).await?;
-        let link = Link { config: &self.inner.config, uri: &asked.uri, query: &query, filter: &filter };
-        Ok(answer::page(&page, &link))
+        let size = query.generic_size()?;
+        self.answer(Wanted { caller, rights: Rights::Generic, filter, size }, &query, &asked.uri).await
     }
 }

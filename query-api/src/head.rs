@@ -1,154 +1,72 @@
 //! Wakes readers who wait for an event.
 //!
-//! One part a process looks at the head while anybody waits, reads the new rows once, and wakes only readers whose resource or
-//! subject is among them. It never skips: rows it cannot look at (too many, or the database was away) wake everybody, who then
-//! look for themselves. A reader registers first and reads afterwards, so an event between the two wakes it.
+//! One part a process looks at the head while anybody waits, reads the new rows once, and wakes only readers who may wait for
+//! one of them. It never skips: rows it cannot look at (too many, unreadable, or the database was away) wake everybody, who
+//! then look for themselves. A reader takes its place first and reads afterwards, so an event between the two wakes it.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use event::{Event, Sequence};
-use store::{FeedFilter, Store, StoreError};
-use tokio::sync::{Notify, oneshot};
+use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
+
+use crate::waiting::Waiting;
 
 /// Most rows looked at in one round; more wake everybody.
 const ROWS_MAX: i64 = 2_000;
+/// Time between two looks while the database does not answer.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
-/// The waiting readers.
-pub struct HeadWatch {
-    waiting: Mutex<Waiting>,
-    somebody: Notify,
-    most: usize,
+/// Watches until `stop`, then wakes everybody: a stop waits for no reader.
+///
+/// # Errors
+/// Never; the signature is that of a part.
+pub async fn watch(
+    waiting: &Waiting,
+    store: &Store,
+    poll: Duration,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    stop.run_until_cancelled(keep_watching(waiting, store, poll)).await;
+    waiting.close();
+    Ok(())
 }
 
-#[derive(Default)]
-struct Waiting {
-    by_key: HashMap<String, Vec<oneshot::Sender<()>>>,
-    count: usize,
+async fn keep_watching(waiting: &Waiting, store: &Store, poll: Duration) {
+    let mut seen = None;
+    loop {
+        waiting.somebody().await;
+        match look(waiting, store, seen).await {
+            Ok(now) => {
+                seen = Some(now);
+                tokio::time::sleep(poll).await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the head cannot be looked at");
+                seen = None;
+                // They find out for themselves, and tell their clients.
+                waiting.wake_all();
+                tokio::time::sleep(AFTER_FAILURE).await;
+            }
+        }
+    }
 }
 
-/// What a reader waits for: its subject, else its resource.
-fn key(filter: &FeedFilter) -> String {
-    match (&filter.subject, &filter.resource) {
-        (Some(subject), _) => format!("s{subject}"),
-        (None, Some(resource)) => format!("r{resource}"),
-        (None, None) => String::new(),
-    }
-}
-
-impl HeadWatch {
-    /// Nobody waits yet; at most `most` may.
-    pub fn new(most: usize) -> Self {
-        Self { waiting: Mutex::default(), somebody: Notify::new(), most }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Registers a reader; none when too many wait already.
-    pub fn register(&self, filter: &FeedFilter) -> Option<oneshot::Receiver<()>> {
-        let mut waiting = self.lock();
-        if waiting.count >= self.most {
-            // Readers that went away leave their places behind.
-            waiting.by_key.retain(|_, readers| {
-                readers.retain(|reader| !reader.is_closed());
-                !readers.is_empty()
-            });
-            waiting.count = waiting.by_key.values().map(Vec::len).sum();
-            if waiting.count >= self.most {
-                return None;
-            }
-        }
-        let (wake, woken) = oneshot::channel();
-        waiting.by_key.entry(key(filter)).or_default().push(wake);
-        waiting.count += 1;
-        drop(waiting);
-        self.somebody.notify_one();
-        Some(woken)
-    }
-
-    fn wake(&self, keys: impl IntoIterator<Item = String>) {
-        let mut waiting = self.lock();
-        for key in keys {
-            if let Some(readers) = waiting.by_key.remove(&key) {
-                waiting.count -= readers.len();
-                // A reader that went away does not need to be woken.
-                for reader in readers {
-                    reader.send(()).ok();
-                }
-            }
+/// One look; without an earlier one everybody is woken.
+async fn look(waiting: &Waiting, store: &Store, seen: Option<Sequence>) -> Result<Sequence, StoreError> {
+    let head = store.feed_head().await?.last;
+    let Some(seen) = seen.filter(|seen| (0..ROWS_MAX).contains(&(head.0 - seen.0))) else {
+        waiting.wake_all();
+        return Ok(head);
+    };
+    if head > seen {
+        let rows = store.rows_between(seen, head, ROWS_MAX).await?;
+        let events: Result<Vec<Event>, _> =
+            rows.iter().map(|row| Event::parse(row.json.as_bytes())).collect();
+        match events {
+            Ok(events) => waiting.wake(&events),
+            Err(_) => waiting.wake_all(),
         }
     }
-
-    fn wake_all(&self) {
-        let keys: Vec<String> = self.lock().by_key.keys().cloned().collect();
-        self.wake(keys);
-    }
-
-    fn nobody_waits(&self) -> bool {
-        self.lock().count == 0
-    }
-
-    /// Watches until `stop`, then wakes everybody.
-    ///
-    /// # Errors
-    /// Never; the signature is that of a part.
-    pub async fn run(&self, store: &Store, poll: Duration, stop: CancellationToken) -> anyhow::Result<()> {
-        let mut seen = None;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => {
-                    self.wake_all();
-                    return Ok(());
-                }
-                () = self.wait_for_readers(poll) => {}
-            }
-            match self.look(store, seen).await {
-                Ok(now) => seen = Some(now),
-                Err(error) => {
-                    tracing::debug!(%error, "the head cannot be looked at");
-                    seen = None;
-                }
-            }
-        }
-    }
-
-    async fn wait_for_readers(&self, poll: Duration) {
-        if self.nobody_waits() {
-            self.somebody.notified().await;
-        } else {
-            tokio::time::sleep(poll).await;
-        }
-    }
-
-    /// One look; without an earlier one everybody is woken.
-    async fn look(&self, store: &Store, seen: Option<Sequence>) -> Result<Sequence, StoreError> {
-        let head = store.feed_head().await?.last;
-        let Some(seen) = seen.filter(|seen| head.0 - seen.0 < ROWS_MAX) else {
-            self.wake_all();
-            return Ok(head);
-        };
-        if head > seen {
-            let rows = store.rows_between(seen, head, ROWS_MAX).await?;
-            let mut keys: Vec<String> = Vec::with_capacity(rows.len() * 2);
-            for row in rows {
-                match Event::parse(row.json.as_bytes()) {
-                    Ok(event) => {
-                        keys.push(format!("r{}", event.resource()));
-                        keys.extend(event.canonical_subject().map(|subject| format!("s{subject}")));
-                    }
-                    Err(_) => self.wake_all(),
-                }
-            }
-            keys.sort_unstable();
-            keys.dedup();
-            self.wake(keys);
-        }
-        Ok(head)
-    }
+    Ok(head)
 }

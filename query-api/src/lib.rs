@@ -1,8 +1,8 @@
 //! Postgres → HTTP.
 //!
-//! [`mod@router`] is the API on one page. Feeds: [`query`] reads parameters, [`cursor`] positions, [`feed`] scans and asks for
+//! [`mod@router`] is the API on one page. Feeds: [`query`] reads parameters, [`cursor`] and [`position`] tell where a reader starts, [`feed`] scans and asks for
 //! rights, [`answer`] writes the page; [`app_feed`], [`generic_feed`] and [`seed_feed`] are the three kinds of feed. [`head`]
-//! wakes readers who wait. Subscriptions: [`wish`] checks what is asked for, [`subscriptions`] are the handlers, [`validation`]
+//! wakes readers who wait, [`waiting`] holds their places, [`interest`] tells whom an event may concern. Subscriptions: [`wish`] checks what is asked for, [`subscriptions`] are the handlers, [`validation`]
 //! sends the event that proves an endpoint.
 
 use std::sync::Arc;
@@ -24,12 +24,15 @@ pub mod error;
 pub mod feed;
 pub mod generic_feed;
 pub mod head;
+pub mod interest;
 pub mod metrics;
+pub mod position;
 pub mod query;
 pub mod router;
 pub mod seed_feed;
 pub mod subscriptions;
 pub mod validation;
+pub mod waiting;
 pub mod wish;
 
 pub use config::Config;
@@ -47,7 +50,7 @@ struct Inner {
     access: Access,
     producer: Producer,
     metrics: metrics::Metrics,
-    head: head::HeadWatch,
+    waiting: waiting::Waiting,
 }
 
 impl FromRef<QueryApi> for Access {
@@ -78,11 +81,13 @@ impl QueryApi {
     pub fn new(config: Config, needs: Needs<'_>) -> anyhow::Result<Self> {
         let Needs { store, access, producer, registry, life } = needs;
         let metrics = metrics::Metrics::register(registry)?;
-        let head = head::HeadWatch::new(config.waiters_max);
-        let api = Self { inner: Arc::new(Inner { config, store, access, producer, metrics, head }) };
+        let waiting = waiting::Waiting::new(config.waiters_max, metrics.waiting.clone());
+        let api = Self { inner: Arc::new(Inner { config, store, access, producer, metrics, waiting }) };
         let watched = api.clone();
-        life.spawn(Stage::Loops, "head watch", |stop| async move {
-            watched.inner.head.run(&watched.inner.store, watched.inner.config.head_poll, stop).await
+        // It stops with the HTTP port, so that nobody who waits holds up the stop.
+        life.spawn(Stage::Http, "head watch", |stop| async move {
+            let Inner { config, store, waiting, .. } = &*watched.inner;
+            head::watch(waiting, store, config.head_poll, stop).await
         });
         let swept = api.clone();
         life.spawn(Stage::Loops, "validation sweep", |stop| validation::sweep(swept, stop));

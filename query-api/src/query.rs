@@ -8,15 +8,29 @@ use crate::{
     error::Refusal,
 };
 
+/// Most patterns of one parameter.
+const PATTERNS_MAX: usize = 50;
+/// Longest pattern, in bytes; as long as the longest type.
+const PATTERN_MAX: usize = 512;
+
 /// The query string, decoded, in request order. Repeated names are kept.
 #[derive(Clone, Debug, Default)]
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Reads a query string; none is an empty one.
-    pub fn read(query: Option<&str>) -> Self {
+    ///
+    /// # Errors
+    /// A name or value holds a control character: none that is stored does.
+    pub fn read(query: Option<&str>) -> Result<Self, Refusal> {
         let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-        Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+        let pairs: Vec<(String, String)> =
+            pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+        for (name, value) in &pairs {
+            check_text("query", name)?;
+            check_text(name, value)?;
+        }
+        Ok(Self(pairs))
     }
 
     /// The first value of a parameter; names compare without regard to case. Empty counts as absent.
@@ -25,10 +39,25 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// All values of a parameter.
-    pub fn all(&self, name: &str) -> Vec<String> {
+    /// All values of a parameter that is a `LIKE` pattern.
+    ///
+    /// # Errors
+    /// There are too many, one is too long, or one ends with a backslash that stands before nothing.
+    pub fn patterns(&self, name: &str) -> Result<Vec<String>, Refusal> {
         let found = self.0.iter().filter(|(key, value)| key.eq_ignore_ascii_case(name) && !value.is_empty());
-        found.map(|(_, value)| value.clone()).collect()
+        let patterns: Vec<String> = found.map(|(_, value)| value.clone()).collect();
+        if patterns.len() > PATTERNS_MAX {
+            return Err(Refusal::wrong(name, format!("may be given {PATTERNS_MAX} times")));
+        }
+        for pattern in &patterns {
+            if pattern.len() > PATTERN_MAX {
+                return Err(Refusal::wrong(name, format!("is longer than {PATTERN_MAX} bytes")));
+            }
+            if pattern.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1 {
+                return Err(Refusal::wrong(name, "ends with a backslash that stands before nothing"));
+            }
+        }
+        Ok(patterns)
     }
 
     /// Everything but one parameter, for a link to the next page.
@@ -101,9 +130,26 @@ fn read_time(text: &str) -> Option<Micros> {
     })
 }
 
-/// A header as text.
-pub fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim).filter(|text| !text.is_empty())
+/// A header as text; empty counts as absent.
+///
+/// # Errors
+/// It is not UTF-8.
+pub fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Refusal> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| Refusal::wrong(name, "is not UTF-8"))?;
+    Ok(Some(text.trim()).filter(|text| !text.is_empty()))
+}
+
+/// No text that is stored holds a control character, and Postgres cannot even compare with `\u{0}`.
+///
+/// # Errors
+/// The text holds one.
+pub fn check_text(name: &str, text: &str) -> Result<(), Refusal> {
+    if text.contains(char::is_control) {
+        Err(Refusal::wrong(name, "holds a control character"))
+    } else {
+        Ok(())
+    }
 }
 
 /// A GET may state no body type or a JSON one (contract §1.1, note d).
@@ -111,7 +157,15 @@ pub fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 /// # Errors
 /// [`Refusal::MediaType`] for any other.
 pub fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(stated) = header(headers, header::CONTENT_TYPE.as_str()) else { return Ok(()) };
+    if headers.contains_key(header::CONTENT_TYPE) { check_json_body(headers) } else { Ok(()) }
+}
+
+/// A body must be stated to be JSON.
+///
+/// # Errors
+/// [`Refusal::MediaType`] when it is not, or nothing is stated.
+pub fn check_json_body(headers: &HeaderMap) -> Result<(), Refusal> {
+    let stated = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = stated.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if media == "application/json" || media == "text/json" || media.ends_with("+json") {
         Ok(())
@@ -124,6 +178,30 @@ pub fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
 mod tests {
     use super::*;
 
+    fn read(query: &str) -> Query {
+        Query::read(Some(query)).unwrap()
+    }
+
+    #[test]
+    fn what_no_stored_text_holds_is_refused_at_the_door() {
+        assert!(Query::read(Some("subject=a%00b")).is_err());
+        assert!(Query::read(Some("a%0Ab=c")).is_err());
+        let mut headers = HeaderMap::new();
+        headers.insert("person", http::HeaderValue::from_bytes(b"\xff").unwrap());
+        assert!(header(&headers, "person").is_err());
+        headers.insert("person", http::HeaderValue::from_bytes("blåbær".as_bytes()).unwrap());
+        assert_eq!(header(&headers, "Person").unwrap(), Some("blåbær"));
+    }
+
+    #[test]
+    fn patterns_are_bounded_and_whole() {
+        assert_eq!(read("type=a%25&TYPE=b&type=").patterns("type").unwrap(), ["a%", "b"]);
+        assert!(read("type=a%5C").patterns("type").is_err());
+        assert!(read("type=a%5C%5C").patterns("type").is_ok());
+        assert!(read(&format!("type={}", "a".repeat(513))).patterns("type").is_err());
+        assert!(read(&"type=a&".repeat(51)).patterns("type").is_err());
+    }
+
     #[test]
     fn times_are_read_in_the_forms_of_the_contract() {
         for (query, expected) in [
@@ -131,17 +209,17 @@ mod tests {
             ("from=2023-02-16T18:00:00.1234567%2B01:00", "2023-02-16T17:00:00.123456Z"),
             ("from=2023-02-16T18:00:00+01:00", "2023-02-16T17:00:00Z"),
         ] {
-            let time = Query::read(Some(query)).time("from").unwrap().unwrap();
+            let time = read(query).time("from").unwrap().unwrap();
             assert_eq!(time.to_rfc3339(), expected);
         }
         for wrong in ["from=2023-02-16T18:00:00", "from=yesterday", "from=2023-02-16"] {
-            assert!(Query::read(Some(wrong)).time("from").is_err(), "{wrong}");
+            assert!(read(wrong).time("from").is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn sizes_have_a_largest_value_and_below_one_depends_on_the_feed() {
-        let size = |query| Query::read(Some(query));
+        let size = read;
         assert_eq!(size("size=5000").app_size().unwrap(), 1_000);
         assert!(size("size=0").app_size().is_err());
         assert_eq!(size("size=0").generic_size().unwrap(), 50);

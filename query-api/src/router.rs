@@ -2,15 +2,16 @@
 
 use axum::{
     Router,
-    extract::{FromRequestParts, State},
+    extract::{DefaultBodyLimit, FromRequestParts, State},
     response::{IntoResponse, Response},
     routing::get,
 };
 use http::{HeaderMap, StatusCode, Uri, request::Parts};
 
-use crate::{
-    QueryApi, app_feed, error::Refusal, generic_feed, query::check_media_type, seed_feed, subscriptions,
-};
+use crate::{QueryApi, app_feed, error::Refusal, generic_feed, query, seed_feed, subscriptions};
+
+/// Largest body of a subscription request, in bytes.
+pub const BODY_MAX: usize = 64 * 1024;
 
 /// All routes.
 pub fn router(api: QueryApi) -> Router {
@@ -26,6 +27,7 @@ pub fn router(api: QueryApi) -> Router {
         .route("/events/api/v1/subscriptions/{id}/attempts", get(subscriptions::attempts))
         // Whether we are there.
         .route("/health", get(health))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(api)
 }
 
@@ -49,7 +51,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        check_media_type(&parts.headers)?;
+        query::check_media_type(&parts.headers)?;
         Ok(Self { uri: parts.uri.clone(), headers: parts.headers.clone() })
+    }
+}
+
+/// The body is stated to be JSON; looked at before who sends it, as in the existing service (contract §1.1, note d).
+pub struct SaysJson;
+
+impl<S: Send + Sync> FromRequestParts<S> for SaysJson {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        query::check_json_body(&parts.headers).map(|()| Self)
     }
 }

@@ -12,14 +12,7 @@ use event::resource;
 use http::StatusCode;
 use store::FeedFilter;
 
-use crate::{
-    QueryApi,
-    answer::{self, Link},
-    error::Refusal,
-    feed::{Reading, Rights},
-    query::Query,
-    router::Asked,
-};
+use crate::{QueryApi, answer::Wanted, error::Refusal, feed::Rights, query::Query, router::Asked};
 
 /// The events of one app.
 pub async fn feed(
@@ -40,28 +33,23 @@ pub async fn feed(
             "a feed is read by delegation"
         );
     }
-    let filter = FeedFilter { resource: Some(resource::app(&org, &app)), ..FeedFilter::default() };
-    api.seed_page(&caller, filter, &asked).await.unwrap_or_else(Refusal::into_response)
+    let resource = resource::app(&org, &app);
+    api.seed_page(&caller, resource, &asked).await.unwrap_or_else(Refusal::into_response)
 }
 
 impl QueryApi {
-    async fn seed_page(
-        &self,
-        caller: &Caller,
-        mut filter: FeedFilter,
-        asked: &Asked,
-    ) -> Result<Response, Refusal> {
-        let query = Query::read(asked.uri.query());
+    async fn seed_page(&self, caller: &Caller, resource: String, asked: &Asked) -> Result<Response, Refusal> {
+        let query = Query::read(asked.uri.query())?;
         if query.get("after").is_none() && query.get("from").is_none() {
             return Err(Refusal::wrong("from", "or after must be given"));
         }
-        filter.registered_from = query.time("from")?;
-        filter.types_any_case = query.all("eventType");
-        let (size, wait) = (query.app_size()?, query.wait()?);
-        let after = self.position(&query, &filter).await?;
-        let reading = Reading { caller, rights: Rights::Scope, filter: filter.clone(), after, size, wait };
-        let page = self.read(reading).await?;
-        let link = Link { config: &self.inner.config, uri: &asked.uri, query: &query, filter: &filter };
-        Ok(answer::page(&page, &link))
+        let filter = FeedFilter {
+            resource: Some(resource),
+            registered_from: query.time("from")?,
+            types_any_case: query.patterns("eventType")?,
+            ..FeedFilter::default()
+        };
+        let size = query.app_size()?;
+        self.answer(Wanted { caller, rights: Rights::Scope, filter, size }, &query, &asked.uri).await
     }
 }

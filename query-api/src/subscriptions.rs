@@ -4,7 +4,7 @@ use access::{Authenticated, Caller, Decision, question};
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::{Path, State, rejection::BytesRejection},
     response::{IntoResponse, Response},
 };
 use event::{Micros, Subscription, SubscriptionId};
@@ -17,6 +17,7 @@ use crate::{
     QueryApi,
     config::{PERSON_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX},
     error::Refusal,
+    router::{BODY_MAX, SaysJson},
     wish::{Kind, Wish},
 };
 
@@ -70,11 +71,13 @@ fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
 
 /// POST: creates a subscription, or finds the same one, and (re)sends its validation.
 pub async fn create(
+    _: SaysJson,
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
-    let new = api.checked(&caller, &body).await?;
+    let new = api.checked(&caller, &body.map_err(unread)?).await?;
+    api.has_room(&new).await?;
     let (subscription, _) = api.inner.store.create_subscription(&new).await?;
     if !subscription.validated {
         // The row stays whatever becomes of the append; the sweep tries again.
@@ -86,6 +89,14 @@ pub async fn create(
         response.headers_mut().insert(header::LOCATION, value);
     }
     Ok(response)
+}
+
+fn unread(rejection: BytesRejection) -> Refusal {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        Refusal::TooLarge(BODY_MAX)
+    } else {
+        Refusal::BodyBroken
+    }
 }
 
 /// GET: all of the caller's subscriptions.
@@ -178,17 +189,20 @@ impl QueryApi {
             return Err(Refusal::Text(StatusCode::FORBIDDEN, text.to_owned()));
         }
         wish.check_resource()?;
-        let subject = self.subject_wished(&wish).await?;
         let consumer = caller.consumer();
-        let resource = match kind {
-            Kind::App => wish.check_app(subject.as_deref(), caller.org.is_some(), consumer.is_some())?,
-            Kind::Generic => wish.check_generic()?,
+        let (subject, resource) = match kind {
+            Kind::App => {
+                let subject = self.subject_wished(&wish).await?;
+                let resource =
+                    wish.check_app(subject.as_deref(), caller.org.is_some(), consumer.is_some())?;
+                (subject, resource)
+            }
+            Kind::Generic => (wish.canonical_subject(), wish.check_generic()?),
         };
         let Some(consumer) = consumer else {
             return Err(Refusal::Text(StatusCode::BAD_REQUEST, "Missing event consumer".to_owned()));
         };
         self.may_subscribe(&consumer, &resource, subject.as_deref()).await?;
-        self.has_room(&consumer).await?;
         Ok(NewSubscription {
             endpoint: wish.endpoint.unwrap_or_default(),
             source_filter: wish.source,
@@ -201,8 +215,8 @@ impl QueryApi {
         })
     }
 
-    /// The subject that is asked for, or the one that the alternative subject stands for; errors of the look-up count as not
-    /// found, so that numbers are not confirmed (contract §6.2).
+    /// The subject that is asked for, or the one that the alternative subject stands for. A Register that gives no answer is
+    /// told as that: it says nothing about the number.
     async fn subject_wished(&self, wish: &Wish) -> Result<Option<String>, Refusal> {
         if let Some(subject) = wish.canonical_subject() {
             return Ok(Some(subject));
@@ -237,9 +251,25 @@ impl QueryApi {
         }
     }
 
-    async fn has_room(&self, consumer: &str) -> Result<(), Refusal> {
-        let most = if consumer.starts_with("/user/") { PERSON_SUBSCRIPTIONS_MAX } else { SUBSCRIPTIONS_MAX };
-        let have = self.inner.store.count_subscriptions(consumer).await?;
-        if have >= most { Err(Refusal::TooMany(most)) } else { Ok(()) }
+    /// Whether the consumer may have one more; one that it has already takes no room.
+    async fn has_room(&self, new: &NewSubscription) -> Result<(), Refusal> {
+        let is_person = new.consumer.starts_with("/user/");
+        let most = if is_person { PERSON_SUBSCRIPTIONS_MAX } else { SUBSCRIPTIONS_MAX };
+        if self.inner.store.count_subscriptions(&new.consumer).await? < most {
+            return Ok(());
+        }
+        let have = self.inner.store.subscriptions_of(&new.consumer, most).await?;
+        if have.iter().any(|one| is_same(one, new)) { Ok(()) } else { Err(Refusal::TooMany(most)) }
     }
+}
+
+/// What makes two subscriptions of a consumer the same (contract §6.2).
+fn is_same(one: &Subscription, new: &NewSubscription) -> bool {
+    let resource = new.resource_filter.as_ref().map(|resource| resource.to_lowercase());
+    one.endpoint == new.endpoint
+        && one.source_filter == new.source_filter
+        && one.resource_filter == resource
+        && one.subject_filter == new.subject_filter
+        && one.type_filter == new.type_filter
+        && one.include_subunits == new.include_subunits
 }

@@ -4,25 +4,21 @@
 
 use std::time::Duration;
 
-use event::{DeliveryHeaders, DeliveryId, DeliveryKind, EventIdentity, Micros, Subscription, topics};
+use event::{
+    DeliveryHeaders, DeliveryId, DeliveryKind, EventIdentity, Micros, Subscription, address::endpoint_key,
+    topics,
+};
 use kafka_loop::{AppendError, Outgoing};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use url::Url;
+use uuid::Uuid;
 
 use crate::QueryApi;
 
 /// Subscriptions a round of the sweep.
 const SWEEP_MAX: i64 = 500;
+/// Time between two rounds, unless validations are sent again sooner.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-
-/// The key of an endpoint's deliveries: its origin and path, which the dispatcher's caps and circuit go by.
-fn endpoint_key(endpoint: &str) -> String {
-    match Url::parse(endpoint) {
-        Ok(url) => format!("{}{}", url.origin().ascii_serialization(), url.path()),
-        Err(_) => endpoint.to_owned(),
-    }
-}
 
 impl QueryApi {
     /// Appends the validation of a subscription and waits for the acknowledgement.
@@ -33,7 +29,7 @@ impl QueryApi {
         let source =
             format!("{}/events/api/v1/subscriptions/{}", self.inner.config.base_uri, subscription.id);
         // A new id for each time it is asked for: an endpoint that answered once may be asked again.
-        let id = format!("{}-{}", subscription.id, now.0);
+        let id = Uuid::new_v4().to_string();
         let body = json!({
             "specversion": "1.0", "id": id, "source": source, "type": "platform.events.validatesubscription",
         });
@@ -77,25 +73,25 @@ impl QueryApi {
 /// # Errors
 /// Never; the signature is that of a part.
 pub async fn sweep(api: QueryApi, stop: CancellationToken) -> anyhow::Result<()> {
-    loop {
-        let config = &api.inner.config;
-        match api
-            .inner
-            .store
-            .take_unvalidated(config.validation_again, config.validations_max, SWEEP_MAX)
-            .await
-        {
-            Ok(waiting) => {
-                for subscription in &waiting {
-                    // The failure was counted and logged; the next round takes it again.
-                    api.validate(subscription, Micros::now()).await.ok();
-                }
-            }
+    let config = &api.inner.config;
+    let mut limit = SWEEP_MAX;
+    while !stop.is_cancelled() {
+        match api.inner.store.take_unvalidated(config.validation_again, config.validations_max, limit).await {
+            // While the log takes nothing, one subscription a round tries it, so that the others keep their tries.
+            Ok(waiting) => limit = if validate_all(&api, &waiting, &stop).await { SWEEP_MAX } else { 1 },
             Err(error) => tracing::debug!(%error, "unvalidated subscriptions cannot be looked for now"),
         }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        stop.run_until_cancelled(tokio::time::sleep(SWEEP_EVERY.min(config.validation_again))).await;
+    }
+    Ok(())
+}
+
+/// False when one could not be appended: it was counted and logged, and it and those behind it come again in a later round.
+async fn validate_all(api: &QueryApi, waiting: &[Subscription], stop: &CancellationToken) -> bool {
+    for subscription in waiting {
+        if stop.is_cancelled() || api.validate(subscription, Micros::now()).await.is_err() {
+            return false;
         }
     }
+    true
 }

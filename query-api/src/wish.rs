@@ -10,7 +10,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::error::Refusal;
+use crate::{error::Refusal, query::check_text};
+
+/// Longest member of a subscription request, in bytes.
+const TEXT_MAX: usize = 2_048;
 
 /// The body of a subscription request; names compare without regard to case, `""` counts as absent.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -65,7 +68,29 @@ impl Wish {
             .filter(|(_, value)| !value.is_null() && value.as_str() != Some(""))
             .map(|(name, value)| (name.to_lowercase(), value))
             .collect();
-        serde_json::from_value(Value::Object(lowered)).map_err(|error| wrong(&error))
+        let wish: Self = serde_json::from_value(Value::Object(lowered)).map_err(|error| wrong(&error))?;
+        wish.check_texts()?;
+        Ok(wish)
+    }
+
+    fn check_texts(&self) -> Result<(), Refusal> {
+        let Self { endpoint, source, resource, subject, alternative, kind, subunits: _ } = self;
+        let texts = [
+            ("endPoint", endpoint),
+            ("sourceFilter", source),
+            ("resourceFilter", resource),
+            ("subjectFilter", subject),
+            ("alternativeSubjectFilter", alternative),
+            ("typeFilter", kind),
+        ];
+        for (name, text) in texts {
+            let text = text.as_deref().unwrap_or_default();
+            check_text(name, text)?;
+            if text.len() > TEXT_MAX {
+                return Err(Refusal::wrong(name, format!("is longer than {TEXT_MAX} bytes")));
+            }
+        }
+        Ok(())
     }
 
     /// Checks 2 and 3: addresses.
@@ -94,7 +119,9 @@ impl Wish {
             self.resource.as_ref().is_some_and(|text| text.to_lowercase().starts_with(APP_PREFIX));
         let host =
             self.source.as_ref().and_then(|source| Url::parse(source).ok()?.host_str().map(str::to_owned));
-        let by_host = host.is_some_and(|host| host.ends_with(apps_domain));
+        let by_host = host.is_some_and(|host| {
+            host.strip_suffix(apps_domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        });
         if by_resource || by_host { Kind::App } else { Kind::Generic }
     }
 
@@ -208,6 +235,14 @@ mod tests {
     }
 
     #[test]
+    fn texts_that_cannot_be_stored_are_refused() {
+        assert!(Wish::read(br#"{"typeFilter":"a\u0000"}"#).is_err());
+        assert!(
+            Wish::read(format!(r#"{{"endPoint":"https://x.no/{}"}}"#, "a".repeat(2_048)).as_bytes()).is_err()
+        );
+    }
+
+    #[test]
     fn endpoints_must_be_public_and_https() {
         let check = |json: &str| text(wish(json).check_addresses(AddressPolicy::default()));
         assert!(check("{}").starts_with("400 Missing or invalid endpoint"));
@@ -229,6 +264,7 @@ mod tests {
         assert_eq!(kind(r#"{"resourceFilter":"URN:altinn:resource:app_ttd_x"}"#), Kind::App);
         assert_eq!(kind(r#"{"sourceFilter":"https://ttd.apps.altinn.no/ttd/x"}"#), Kind::App);
         assert_eq!(kind(r#"{"resourceFilter":"urn:altinn:resource:other"}"#), Kind::Generic);
+        assert_eq!(kind(r#"{"sourceFilter":"https://evilapps.altinn.no/ttd/x"}"#), Kind::Generic);
     }
 
     #[test]

@@ -5,7 +5,19 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use url::{Host, Url};
+use url::{Host, Position, Url};
+
+/// The endpoint of a webhook address: origin and path, which many addresses may share. Its deliveries are keyed by it, and caps and
+/// circuit go by it. A secret in the query never gets into it.
+pub fn endpoint_key(address: &str) -> String {
+    match Url::parse(address) {
+        Ok(url) if url.has_host() => {
+            let origin = &url[Position::BeforeHost..Position::AfterPort];
+            format!("{}://{origin}{}", url.scheme(), url.path())
+        }
+        Ok(_) | Err(_) => address.split(['?', '#']).next().unwrap_or_default().to_owned(),
+    }
+}
 
 /// What is allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,7 +102,11 @@ fn inner_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
+    let [a, b, c, d] = ip.octets();
+    // The host's own services on a large cloud, on an address that looks public.
+    if [a, b, c, d] == [168, 63, 129, 16] {
+        return false;
+    }
     let special = match (a, b, c) {
         // This network, private, loopback, link-local, multicast, reserved and broadcast.
         (0 | 10 | 127 | 224..=255, _, _) | (169, 254, _) | (172, 16..=31, _) | (192, 168, _) => true,
@@ -117,6 +133,15 @@ mod tests {
 
     const STRICT: AddressPolicy = AddressPolicy { allow_loopback: false };
     const LOCAL: AddressPolicy = AddressPolicy { allow_loopback: true };
+
+    #[test]
+    fn an_endpoint_is_origin_and_path_and_holds_no_secret() {
+        let check = |address: &str, expect: &str| assert_eq!(endpoint_key(address), expect);
+        check("https://Example.com:443/Hook?code=secret#x", "https://example.com/Hook");
+        check("https://user:secret@example.com:8443/a/../b", "https://example.com:8443/b");
+        check("https://example.com", "https://example.com/");
+        check("no address?code=secret", "no address");
+    }
 
     #[test]
     fn public_https_addresses_are_allowed() {
@@ -151,6 +176,7 @@ mod tests {
             "203.0.113.1",
             "224.0.0.1",
             "255.255.255.255",
+            "168.63.129.16",
             "[::1]",
             "[::]",
             "[::ffff:127.0.0.1]",

@@ -1,0 +1,94 @@
+//! Where a reader starts: from the oldest event, from a cursor, or after an event that it names by its id.
+
+use std::time::Duration;
+
+use event::{Micros, Sequence};
+use store::FeedFilter;
+use tokio::time::Instant;
+
+use crate::{
+    QueryApi,
+    cursor::{self, CursorError},
+    error::Refusal,
+    query::Query,
+};
+
+/// Time between two looks for an event that may still be on its way.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+impl QueryApi {
+    /// Where `after` stands: from the start, a cursor, or an event's id, which may still be on its way to the store.
+    ///
+    /// # Errors
+    /// [`Refusal::Gone`] when it is not in the feed, [`Refusal::Wrong`] for a damaged cursor.
+    pub async fn position(&self, query: &Query, filter: &FeedFilter) -> Result<Sequence, Refusal> {
+        let after = query.get("after").unwrap_or("0");
+        if after == "0" || after == "1" {
+            return match filter.registered_from {
+                Some(from) => self.before_registered(from).await,
+                None => Ok(Sequence(0)),
+            };
+        }
+        match cursor::decode(after, filter) {
+            None => self.position_of_event(after, filter).await,
+            Some(Ok(position)) => self.kept(position, filter).await,
+            Some(Err(CursorError::Damaged)) => Err(Refusal::wrong("after", "is a damaged cursor")),
+            Some(Err(CursorError::OtherFilter)) => {
+                Err(Refusal::wrong("after", "is a cursor of a feed with another filter; start with after=0"))
+            }
+        }
+    }
+
+    /// A cursor's position, unless events after it have expired.
+    async fn kept(&self, position: Sequence, filter: &FeedFilter) -> Result<Sequence, Refusal> {
+        let oldest = self.inner.store.oldest().await?;
+        let is_expired =
+            oldest.is_some_and(|oldest| position.0 > 0 && position.0.saturating_add(1) < oldest.0);
+        if is_expired { Err(self.gone(filter).await) } else { Ok(position) }
+    }
+
+    async fn position_of_event(&self, id: &str, filter: &FeedFilter) -> Result<Sequence, Refusal> {
+        let until = Instant::now() + self.inner.config.unknown_after_wait;
+        loop {
+            if let Some(position) = self.inner.store.sequence_of_id(id).await? {
+                return Ok(position);
+            }
+            if Instant::now() >= until {
+                return Err(self.gone(filter).await);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn gone(&self, filter: &FeedFilter) -> Refusal {
+        let (oldest, head) = (self.inner.store.oldest().await, self.inner.store.feed_head().await);
+        match (oldest, head) {
+            (Ok(oldest), Ok(head)) => {
+                let before_oldest = Sequence(oldest.map_or(head.last.0, |oldest| oldest.0 - 1));
+                Refusal::Gone(cursor::encode(before_oldest, filter), cursor::encode(head.last, filter))
+            }
+            (Err(error), _) | (_, Err(error)) => error.into(),
+        }
+    }
+
+    /// The last position before everything that was registered at `from` or later, by halving: registrations rise with the
+    /// sequence, so that a poller does not scan what it has read long ago.
+    async fn before_registered(&self, from: Micros) -> Result<Sequence, Refusal> {
+        let head = self.inner.store.feed_head().await?;
+        if head.registered < from {
+            return Ok(head.last);
+        }
+        let oldest = self.inner.store.oldest().await?;
+        let mut low = oldest.map_or(head.last.0, |oldest| oldest.0 - 1);
+        let mut high = head.last.0;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let next = self.inner.store.rows_between(Sequence(middle), head.last, 1).await?;
+            match next.first() {
+                Some(row) if row.registered < from => low = row.sequence.0,
+                Some(_) | None => high = middle,
+            }
+        }
+        Ok(Sequence(low))
+    }
+}

@@ -1,0 +1,14 @@
+//! query-api from outside: its routes, a real Postgres and Kafka, a local Altinn over HTTP.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails at the line that is wrong"
+)]
+
+mod app_feeds;
+mod feed;
+mod subscriptions;
+mod wait;
+mod world;

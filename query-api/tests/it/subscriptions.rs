@@ -1,0 +1,184 @@
+//! Subscriptions (contract §6).
+
+use event::{DeliveryHeaders, DeliveryKind};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use store::NewSubscription;
+
+use crate::world::{APP, Answer, BASE, RESOURCE, World};
+
+const PATH: &str = "/events/api/v1/subscriptions";
+const LOCAL: (&str, &str) = ("ALLOW_LOOPBACK_WEBHOOKS", "true");
+
+async fn post(world: &World, token: &str, body: &str) -> Answer {
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json; charset=utf-8")];
+    world.send(Method::POST, PATH, &headers, body.to_owned()).await
+}
+
+async fn delete(world: &World, token: &str, path: &str) -> Answer {
+    world.send(Method::DELETE, path, &[("authorization", &format!("Bearer {token}"))], "").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_is_created_once_read_listed_and_deleted_by_its_creator() {
+    let world = World::with_log(&[]).await;
+    let body = format!(
+        r#"{{"endpoint":"https://Hooks.Example.no:443/a?code=%7e1","RESOURCEFILTER":"{RESOURCE}","typeFilter":"","subjectFilter":"party/1","consumer":"/org/evil"}}"#
+    );
+    let made = post(&world, &world.ttd(), &body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    assert_eq!(made.header("content-type"), "application/json; charset=utf-8");
+    let shown = made.json();
+    let id = shown["id"].as_i64().unwrap();
+    let expected = json!({
+        "id": id, "endPoint": "https://Hooks.Example.no:443/a?code=%7e1", "resourceFilter": RESOURCE,
+        "subjectFilter": "/party/1", "includeSubunits": false, "consumer": "/org/ttd", "createdBy": "/org/ttd",
+        "created": shown["created"], "validated": false,
+    });
+    assert_eq!(shown, expected);
+    assert_eq!(made.header("location"), format!("{PATH}/{id}"));
+    let again = post(&world, &world.ttd(), &body).await;
+    assert_eq!((again.status, again.json()), (StatusCode::CREATED, expected.clone()));
+    let one = format!("{PATH}/{id}");
+    assert_eq!(world.get(&world.ttd(), &one).await.json(), expected);
+    let list = world.get(&world.ttd(), PATH).await.json();
+    assert_eq!(list, json!({"count": 1, "subscriptions": [expected]}));
+
+    let other = world.person();
+    assert_eq!(world.get(&other, PATH).await.json(), json!({"count": 0, "subscriptions": []}));
+    assert_eq!(world.get(&other, &one).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(delete(&world, &other, &one).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(world.get(&other, &format!("{one}/attempts")).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(world.get(&world.ttd(), &format!("{PATH}/abc")).await.status, StatusCode::BAD_REQUEST);
+
+    let log = world.get(&world.ttd(), &format!("{one}/attempts")).await.json();
+    assert_eq!(log, json!({"attempts": [], "deadLetters": []}));
+    let gone = delete(&world, &world.ttd(), &one).await;
+    assert_eq!((gone.status, gone.body.as_str()), (StatusCode::OK, ""));
+    assert_eq!(world.get(&world.ttd(), &one).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(delete(&world, &world.ttd(), &one).await.status, StatusCode::NOT_FOUND);
+    assert!(world.store.subscription_changes(0, 10).await.unwrap()[0].deleted, "a tombstone is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_subscription_sends_its_validation() {
+    let world = World::with_log(&[LOCAL]).await;
+    let body =
+        format!(r#"{{"endPoint":"http://127.0.0.1:9/hook?code=secret","resourceFilter":"{RESOURCE}"}}"#);
+    let made = post(&world, &world.ttd(), &body).await;
+    let id = made.json()["id"].as_i64().unwrap();
+    let records = world.deliveries(1).await;
+    let value: Value = serde_json::from_slice(records[0].value.as_deref().unwrap()).unwrap();
+    assert_eq!(value["source"], format!("{BASE}{PATH}/{id}"));
+    assert_eq!(value["type"], "platform.events.validatesubscription");
+    assert_eq!(value["specversion"], "1.0");
+    assert_eq!(value.as_object().unwrap().len(), 4);
+    assert_eq!(records[0].key, b"http://127.0.0.1:9/hook", "the key holds no secret");
+    let pairs = records[0].headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+    let headers = DeliveryHeaders::from_pairs(pairs).unwrap();
+    assert_eq!((headers.subscription.0, headers.kind, headers.attempt), (id, DeliveryKind::Validation, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validation_that_cannot_be_appended_leaves_the_row_and_is_tried_a_bounded_number_of_times() {
+    let world = World::new(&[("VALIDATION_AGAIN_MS", "10"), ("VALIDATIONS_MAX", "3")]).await;
+    let body = format!(r#"{{"endPoint":"https://example.com/","resourceFilter":"{RESOURCE}"}}"#);
+    let made = post(&world, &world.ttd(), &body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    // Once when it was made; twice by the sweep.
+    world.until("query_api_validations_failed_total", 3.0).await;
+    let left = world.store.take_unvalidated(std::time::Duration::ZERO, 3, 10).await.unwrap();
+    assert!(left.is_empty(), "it would be tried for ever");
+    assert_eq!(world.get(&world.ttd(), PATH).await.json()["count"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_subscribed_to_is_refused_in_the_order_of_the_contract() {
+    let world = World::new(&[]).await;
+    let no_scope = world.altinn.enterprise_token(Some("ttd"), "991825827", &[]);
+    let (ttd, person) = (world.ttd(), world.person());
+    let endpoint = r#""endPoint":"https://example.com/""#;
+    for (token, body, status, expected) in [
+        (&ttd, "{".to_owned(), 400, "cannot be read"),
+        (&ttd, r#"{"endPoint":"https://10.1.2.3/"}"#.to_owned(), 400, "not a public address"),
+        (&ttd, r#"{"endPoint":"http://example.com/"}"#.to_owned(), 400, "https"),
+        (&ttd, format!(r#"{{{endpoint},"sourceFilter":"x"}}"#), 400, "SourceFilter"),
+        (&no_scope, format!(r#"{{{endpoint},"resourceFilter":"nonsense"}}"#), 403, "scope"),
+        (&ttd, format!(r#"{{{endpoint},"resourceFilter":"nonsense"}}"#), 400, "URN"),
+        (&person, format!(r#"{{{endpoint},"resourceFilter":"{APP}"}}"#), 400, "subject"),
+        (
+            &ttd,
+            format!(r#"{{{endpoint},"resourceFilter":"{APP}","alternativeSubjectFilter":"/org/999999999"}}"#),
+            400,
+            "subject",
+        ),
+        (&ttd, format!(r#"{{{endpoint},"resourceFilter":"{APP}","includeSubunits":true}}"#), 400, "Subunits"),
+        (
+            &ttd,
+            format!(r#"{{{endpoint},"resourceFilter":"{RESOURCE}","sourceFilter":"https://x.no/"}}"#),
+            400,
+            "Source filter",
+        ),
+        (
+            &ttd,
+            format!(r#"{{{endpoint},"resourceFilter":"urn:altinn:resource:not-mine"}}"#),
+            403,
+            "urn:altinn:resource:not-mine",
+        ),
+        (&person, format!(r#"{{{endpoint},"resourceFilter":"{APP}","subjectFilter":"/party/1"}}"#), 403, APP),
+    ] {
+        let answer = post(&world, token, &body).await;
+        assert_eq!(answer.status.as_u16(), status, "{body}: {answer:?}");
+        assert!(answer.body.contains(expected), "{body}: {}", answer.body);
+    }
+    let mine = format!(
+        r#"{{{endpoint},"sourceFilter":"https://ttd.apps.altinn.no/ttd/apps-test","alternativeSubjectFilter":"/person/02857010054"}}"#
+    );
+    let made = post(&world, &person, &mine).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    assert_eq!(made.json()["subjectFilter"], "/party/50001337");
+    assert_eq!(
+        (made.json()["resourceFilter"].clone(), made.json()["consumer"].clone()),
+        (json!(APP), json!("/user/1337"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_body_type_comes_before_the_caller_and_the_body_is_bounded() {
+    let world = World::new(&[]).await;
+    let nobody = world.send(Method::POST, PATH, &[("content-type", "text/plain")], "{}").await;
+    assert_eq!(nobody.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let nobody = world.send(Method::POST, PATH, &[("content-type", "application/json")], "{}").await;
+    assert_eq!(nobody.status, StatusCode::UNAUTHORIZED);
+    let large = post(&world, &world.ttd(), &" ".repeat(64 * 1024 + 1)).await;
+    assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_has_a_hundred_subscriptions_at_most_and_may_repeat_each() {
+    let world = World::new(&[("VALIDATIONS_MAX", "0")]).await;
+    let of = |n: usize| NewSubscription {
+        endpoint: format!("https://example.com/{n}"),
+        source_filter: None,
+        resource_filter: Some(APP.to_owned()),
+        subject_filter: Some("/party/50001337".to_owned()),
+        type_filter: None,
+        include_subunits: false,
+        consumer: "/user/1337".to_owned(),
+        created_by: "/user/1337".to_owned(),
+    };
+    for n in 0..100 {
+        let (one, _) = world.store.create_subscription(&of(n)).await.unwrap();
+        world.store.set_validated(one.id).await.unwrap();
+    }
+    let body = |n: usize| {
+        format!(
+            r#"{{"endPoint":"https://example.com/{n}","resourceFilter":"{APP}","subjectFilter":"/party/50001337"}}"#
+        )
+    };
+    let more = post(&world, &world.person(), &body(100)).await;
+    assert_eq!(more.status, StatusCode::CONFLICT, "{more:?}");
+    let repeated = post(&world, &world.person(), &body(42)).await;
+    assert_eq!((repeated.status, repeated.json()["validated"].clone()), (StatusCode::CREATED, json!(true)));
+}

@@ -1,0 +1,289 @@
+//! query-api with what is around it: a schema, topics and a local Altinn of its own.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use access::{Access, AccessSettings};
+use axum::{Router, body::Body};
+use event::{
+    Event,
+    topics::{self, Topics},
+};
+use http::{HeaderMap, Method, Request, StatusCode};
+use kafka_loop::{
+    BatchHandler, BatchOptions, HandlerError, KafkaSettings, Producer, Record,
+    admin::{self, TopicOverrides},
+    groups, run_batches,
+};
+use local_altinn::LocalAltinn;
+use query_api::{Config, Needs, QueryApi, router};
+use serde_json::Value;
+use service::{env::Env, lifecycle::Lifecycle, prometheus::Registry};
+use store::{Advance, NewEvent, Store, StoreSettings};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+pub(crate) const RESOURCE: &str = "urn:altinn:resource:ttd-altinn-events-automated-tests";
+pub(crate) const APP: &str = "urn:altinn:resource:app_ttd_apps-test";
+pub(crate) const BASE: &str = "https://platform.example.no";
+pub(crate) const GENERIC: &str = "/events/api/v1/events";
+/// Longest wait for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct World {
+    pub(crate) altinn: LocalAltinn,
+    pub(crate) store: Store,
+    pub(crate) life: Lifecycle,
+    pub(crate) router: Router,
+    registry: Registry,
+    kafka: KafkaSettings,
+    next_offset: AtomicI64,
+}
+
+/// What a client reads.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// The ids of the events of a page.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        assert_eq!(self.status, StatusCode::OK, "{self:?}");
+        let events = self.json();
+        events.as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Path and parameters of `next`; empty when there is none.
+    pub(crate) fn next(&self) -> &str {
+        let next = self.header("next");
+        if next.is_empty() { "" } else { next.strip_prefix(BASE).unwrap() }
+    }
+}
+
+/// A generic event about a party.
+pub(crate) fn generic(resource: &str, id: &str, party: i64) -> Event {
+    parsed(&format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"https://ttd.example.no/things/1","type":"thing.made","subject":"/party/{party}","resource":"{resource}"}}"#
+    ))
+}
+
+/// An event of the test department's app, about an instance of a party's.
+pub(crate) fn of_app(id: &str, party: i64, kind: &str, time: &str) -> Event {
+    let instance = format!("{party}/6fb3f738-6800-4f29-9f3e-1c66862656cd");
+    parsed(&format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"https://ttd.apps.altinn.no/ttd/apps-test/instances/{instance}","type":"{kind}","subject":"/party/{party}","resource":"{APP}","resourceinstance":"{instance}","time":"{time}"}}"#
+    ))
+}
+
+pub(crate) fn parsed(json: &str) -> Event {
+    Event::parse(json.as_bytes()).unwrap()
+}
+
+type Settings<'a> = &'a [(&'static str, &'a str)];
+
+impl World {
+    /// Everything is there.
+    pub(crate) async fn new(settings: Settings<'_>) -> Self {
+        let stack = local_stack::shared().await;
+        Self::on(&stack.database_url(), &closed_port().to_string(), settings).await
+    }
+
+    /// With topics, for what is appended.
+    pub(crate) async fn with_log(settings: Settings<'_>) -> Self {
+        let stack = local_stack::shared().await;
+        let world = Self::on(&stack.database_url(), &stack.brokers(), settings).await;
+        let overrides = TopicOverrides { partitions: Some(1), replication: Some(1) };
+        // A broker that is busy creating topics may say for a moment that nobody leads them.
+        let until = Instant::now() + PATIENCE;
+        while let Err(error) = admin::ensure_topics(&world.kafka, &Topics::load(), overrides).await {
+            assert!(Instant::now() < until, "{error}");
+        }
+        world
+    }
+
+    /// Without a database.
+    pub(crate) async fn without_database() -> Self {
+        let closed = closed_port();
+        let url = format!("postgres://postgres@{closed}/postgres");
+        Self::with_patience(&url, &closed.to_string(), &[], Duration::from_millis(200)).await
+    }
+
+    async fn on(database_url: &str, brokers: &str, settings: Settings<'_>) -> Self {
+        Self::with_patience(database_url, brokers, settings, Duration::from_secs(5)).await
+    }
+
+    async fn with_patience(
+        database_url: &str,
+        brokers: &str,
+        settings: Settings<'_>,
+        acquire_timeout: Duration,
+    ) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("query_api_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let store = Store::connect(&StoreSettings {
+            url: database_url.to_owned(),
+            schema: name.clone(),
+            max_connections: 4,
+            acquire_timeout,
+            partition_size: 10_000,
+        })
+        .unwrap();
+        if store.migrate().await.is_ok() {
+            store.start_positions("events", &[(0, 0)]).await.unwrap();
+        }
+        let mut kafka = KafkaSettings::plain(brokers, &format!("{name}."));
+        kafka.message_timeout = Duration::from_secs(3);
+        let altinn = local_altinn::start(local_altinn::Options::default()).await.unwrap();
+        let mut all = BTreeMap::from([("BASE_URI", BASE), ("FEED_UNKNOWN_AFTER_WAIT_MS", "100")]);
+        all.extend(settings.iter().copied());
+        let env = Env::from_pairs(all);
+        let config = Config::from_env(&env);
+        env.finish().unwrap();
+        let (registry, life) = (Registry::new(), Lifecycle::new());
+        let access = Access::new(&AccessSettings::local(&altinn.base_url)).unwrap();
+        let producer = Producer::new(&kafka).unwrap();
+        let needs = Needs { store: store.clone(), access, producer, registry: &registry, life: &life };
+        let router = router(QueryApi::new(config, needs).unwrap());
+        Self { altinn, store, life, router, registry, kafka, next_offset: AtomicI64::new(0) }
+    }
+
+    /// Stores events as the projector does, in one batch.
+    pub(crate) async fn put(&self, events: impl IntoIterator<Item = Event>) {
+        let events: Vec<Event> = events.into_iter().collect();
+        let count = i64::try_from(events.len()).unwrap();
+        let expected = self.next_offset.fetch_add(count, Ordering::SeqCst);
+        let rows: Vec<NewEvent> = events
+            .into_iter()
+            .zip(expected..)
+            .map(|(event, kafka_offset)| NewEvent {
+                subject: event.canonical_subject(),
+                event,
+                kafka_partition: 0,
+                kafka_offset,
+            })
+            .collect();
+        let step = Advance { partition: 0, expected, next: expected + count };
+        self.store.write_batch("events", &rows, &[step]).await.unwrap();
+    }
+
+    /// The test department, with the scope to read and subscribe.
+    pub(crate) fn ttd(&self) -> String {
+        self.altinn.enterprise_token(Some("ttd"), "991825827", &["altinn:events.subscribe"])
+    }
+
+    /// A person who may read the own party's events of the test department's app.
+    pub(crate) fn person(&self) -> String {
+        self.altinn.personal_token(1_337, 50_001_337, &[])
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, 10_000_000).await.unwrap();
+        let body = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// GET with a bearer token.
+    pub(crate) async fn get(&self, token: &str, path: &str) -> Answer {
+        self.get_with(token, path, &[]).await
+    }
+
+    pub(crate) async fn get_with(&self, token: &str, path: &str, more: &[(&str, &str)]) -> Answer {
+        let bearer = format!("Bearer {token}");
+        let mut headers = vec![("authorization", bearer.as_str())];
+        headers.extend(more);
+        self.send(Method::GET, path, &headers, "").await
+    }
+
+    /// The value of a counter or gauge.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let families = self.registry.gather();
+        let of_name = families.iter().filter(|family| family.name() == name);
+        of_name
+            .flat_map(|family| family.get_metric())
+            .map(|m| m.get_counter().get_value() + m.get_gauge().get_value())
+            .sum()
+    }
+
+    /// Waits until a metric has a value.
+    pub(crate) async fn until(&self, name: &str, value: f64) {
+        let until = Instant::now() + PATIENCE;
+        while self.metric(name) < value {
+            assert!(Instant::now() < until, "{name} is {}, not {value}", self.metric(name));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The records of `deliveries`, in order; exactly that many are there.
+    pub(crate) async fn deliveries(&self, count: usize) -> Vec<Record> {
+        let ends = admin::end_offsets(&self.kafka, topics::DELIVERIES).await.unwrap();
+        assert_eq!(ends.values().sum::<i64>(), i64::try_from(count).unwrap(), "records on the log");
+        let (seen, mut records) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        let options = BatchOptions {
+            group: groups::PUSH,
+            topic: topics::DELIVERIES,
+            max_records: 1_000,
+            max_bytes: 1 << 24,
+            max_wait: Duration::from_millis(10),
+        };
+        let reading = run_batches(&self.kafka, &options, Reader(Arc::new(seen)), stop.clone());
+        let collecting = async {
+            let mut all = Vec::new();
+            while all.len() < count {
+                let more: Option<Vec<Record>> = tokio::time::timeout(PATIENCE, records.recv()).await.unwrap();
+                all.extend(more.unwrap());
+            }
+            stop.cancel();
+            all
+        };
+        let (read, all) = tokio::join!(reading, collecting);
+        read.unwrap();
+        all
+    }
+}
+
+fn closed_port() -> std::net::SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+struct Reader(Arc<mpsc::UnboundedSender<Vec<Record>>>);
+
+impl BatchHandler for Reader {
+    async fn positions(&mut self, committed: Vec<(i32, i64)>) -> Result<Vec<(i32, i64)>, HandlerError> {
+        Ok(committed.into_iter().map(|(partition, _)| (partition, 0)).collect())
+    }
+
+    async fn handle(&mut self, batch: Vec<Record>) -> Result<(), HandlerError> {
+        self.0.send(batch).map_err(|_| HandlerError::Fatal(anyhow::anyhow!("nobody reads")))
+    }
+}
