@@ -6,6 +6,7 @@ use service::{
     telemetry::{self, LogSettings},
 };
 
+pub mod altinn;
 pub mod client;
 pub mod dev;
 pub mod first_event;
@@ -34,6 +35,8 @@ enum Command {
     Run(run::Args),
     /// Runs everything on this machine: Kafka, Postgres, a stand-in for Altinn, all four services.
     Dev(dev::Args),
+    /// Runs the stand-in for Altinn alone (for development: it gives anybody a token).
+    Altinn(altinn::Args),
     /// Brings the database schema up to date.
     Migrate(migrate::Args),
     /// Creates the topics and start positions, or checks them.
@@ -79,6 +82,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => Box::pin(run::run(args, env)).await,
             Command::Dev(args) => Box::pin(dev::run(args)).await,
+            Command::Altinn(args) => altinn::run(args).await.map_err(Failure::Other),
             Command::Migrate(args) => migrate::run(args, &env).await,
             Command::Topics(args) => topics::run(args, &env).await,
             Command::Token(args) => token::run(args).await.map_err(Failure::Other),

@@ -8,7 +8,7 @@ use local_altinn::LocalAltinn;
 use local_stack::{Stack, StackOptions};
 use service::env::Env;
 
-use super::{Failure, first_event, run::stop_signal};
+use super::{Failure, first_event, run::Signals};
 use crate::{platform::Platform, settings::Settings};
 
 /// Arguments of `dev`.
@@ -31,6 +31,25 @@ pub struct Args {
     once: bool,
 }
 
+impl Args {
+    /// The port of `/readyz` and metrics.
+    const fn admin_port(&self) -> u16 {
+        self.port.saturating_add(1)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let taken = [self.port, self.admin_port()];
+        anyhow::ensure!(
+            !taken.contains(&self.altinn_port),
+            "--altinn-port {} is taken: the platform listens on {} and {}",
+            self.altinn_port,
+            self.port,
+            self.admin_port()
+        );
+        Ok(())
+    }
+}
+
 /// Tells a person who waits what is going on.
 fn tell(started: Instant, step: &str) {
     let mut out = std::io::stdout().lock();
@@ -44,63 +63,65 @@ fn tell(started: Instant, step: &str) {
 /// [`Failure`], which says what mends it.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let started = Instant::now();
-    let stop = stop_signal();
-    tokio::pin!(stop);
-    tokio::select! {
-        signal = &mut stop => {
-            signal?;
-            Ok(())
-        }
-        ended = Box::pin(up(&args, started)) => ended,
-    }
-}
-
-async fn up(args: &Args, started: Instant) -> Result<(), Failure> {
     let tell = move |step: &str| tell(started, step);
+    args.check()?;
     std::fs::create_dir_all(&args.folder)
         .with_context(|| format!("cannot make {}", args.folder.display()))?;
+    let mut signals = Signals::listen()?;
     tell("starting Apache Kafka and Postgres (the first start fetches them)");
-    let stack = Stack::from_env(&Env::process(), StackOptions::kept(&args.folder), tell)
-        .await
-        .map_err(anyhow::Error::new)?;
+    // A stop while they start ends them with us; a stop later ends what runs, part by part.
+    let env = Env::process();
+    let stack = tokio::select! {
+        () = signals.stop() => return Ok(()),
+        stack = Stack::from_env(&env, StackOptions::kept(&args.folder), tell) => {
+            stack.map_err(anyhow::Error::new)?
+        }
+    };
+    let ended = with_altinn(&args, &stack, &mut signals, &tell).await;
+    stack.stop().await;
+    tell("stopped; the data stay for the next run");
+    ended
+}
+
+async fn with_altinn(
+    args: &Args,
+    stack: &Stack,
+    signals: &mut Signals,
+    tell: &impl Fn(&str),
+) -> Result<(), Failure> {
     let options = local_altinn::Options {
         port: args.altinn_port,
         key_file: Some(args.folder.join("altinn-keys.json")),
         ..local_altinn::Options::default()
     };
     let altinn = local_altinn::start(options).await?;
-    tell(&format!(
-        "a stand-in for Altinn answers at {} (for development: it gives anybody a token)",
-        altinn.base_url
-    ));
-    let settings = Settings::from_env(&environment(args, &stack, &altinn))?;
-    let platform = Box::pin(Platform::start(settings)).await?;
+    let base = &altinn.base_url;
+    tell(&format!("a stand-in for Altinn answers at {base} (for development: it gives anybody a token)"));
+    let settings = Settings::from_env(&environment(args, stack, &altinn))?;
+    let platform = tokio::select! {
+        () = signals.stop() => return Ok(()),
+        platform = Box::pin(Platform::start(settings)) => platform?,
+    };
     let address = format!("http://localhost:{}", args.port);
     tell(&format!("ingest, projector, dispatcher and query-api run at {address}"));
-    let shown = first_event::show(&platform, &altinn, &address, tell).await;
-    let ended =
-        match shown {
-            Ok(()) if args.once => Ok(()),
-            Ok(()) => {
-                commands(args, &address, &stack);
-                stay(&platform).await
-            }
-            Err(error) => Err(error
-                .context(format!("the first event did not arrive; logs are in {}", stack.logs().display()))),
-        };
+    let ended = tokio::select! {
+        () = signals.stop() => Ok(false),
+        () = platform.life.wait() => Ok(false),
+        shown = first_event::show(&platform, &altinn, &address, tell) => shown.map(|()| !args.once),
+    };
+    if matches!(ended, Ok(true)) {
+        commands(args, &address, stack);
+        tokio::select! {
+            () = signals.stop() => {}
+            () = platform.life.wait() => {}
+        }
+    }
     tell("stopping");
     platform.stop().await?;
     altinn.stop().await;
-    stack.stop().await;
-    tell("stopped; the data stay for the next run");
-    Ok(ended?)
-}
-
-async fn stay(platform: &Platform) -> anyhow::Result<()> {
-    tokio::select! {
-        signal = stop_signal() => signal,
-        () = platform.life.wait() => Ok(()),
-    }
+    let logs = stack.logs().display();
+    ended.with_context(|| format!("the first event did not arrive; logs are in {logs}"))?;
+    Ok(())
 }
 
 /// The process's settings with those that belong to this machine.
@@ -111,7 +132,7 @@ fn environment(args: &Args, stack: &Stack, altinn: &LocalAltinn) -> Env {
         ("DATABASE_URL", stack.database_url()),
         ("TOPIC_REPLICATION", "1".to_owned()),
         ("LISTEN", format!("127.0.0.1:{}", args.port)),
-        ("ADMIN_LISTEN", format!("127.0.0.1:{}", args.port.saturating_add(1))),
+        ("ADMIN_LISTEN", format!("127.0.0.1:{}", args.admin_port())),
         ("BASE_URI", format!("http://localhost:{}", args.port)),
         ("ALLOW_LOOPBACK_WEBHOOKS", "true".to_owned()),
         ("OPENID_WELL_KNOWN_ENDPOINT", format!("{base}/authentication/api/v1/openid/")),
@@ -151,6 +172,6 @@ Ctrl-C stops all of it; the data stay.
         brokers = stack.brokers(),
         database = stack.database_url(),
         logs = stack.logs().display(),
-        admin = args.port.saturating_add(1),
+        admin = args.admin_port(),
     );
 }

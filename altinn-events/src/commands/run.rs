@@ -2,7 +2,7 @@
 
 use clap::Args as ClapArgs;
 use service::env::Env;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
 use crate::{platform::Platform, settings::Settings};
@@ -31,36 +31,43 @@ pub async fn run(args: Args, env: Env) -> Result<(), Failure> {
     for setting in settings.table.iter().filter(|setting| setting.value != setting.default) {
         tracing::info!(name = setting.name, value = setting.value, "setting");
     }
-    let platform = Box::pin(Platform::start(settings)).await?;
-    until_stopped(&platform).await?;
+    let mut signals = Signals::listen()?;
+    let platform = tokio::select! {
+        () = signals.stop() => return Ok(()),
+        platform = Box::pin(Platform::start(settings)) => platform?,
+    };
+    tokio::select! {
+        () = signals.stop() => {}
+        () = platform.life.wait() => {}
+    }
     tracing::info!("stopping");
     tokio::select! {
-        ended = platform.stop() => ended?,
-        second = stop_signal() => {
-            second?;
-            return Err(Failure::Other(anyhow::anyhow!("a second signal cut the stop short")));
+        ended = platform.stop() => Ok(ended?),
+        () = signals.stop() => Err(Failure::Other(anyhow::anyhow!("a second signal cut the stop short"))),
+    }
+}
+
+/// SIGTERM and SIGINT. None is lost between two waits.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes both from now on.
+    ///
+    /// # Errors
+    /// When the handlers cannot be installed.
+    pub fn listen() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one.
+    pub async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
-    Ok(())
-}
-
-async fn until_stopped(platform: &Platform) -> anyhow::Result<()> {
-    tokio::select! {
-        signal = stop_signal() => signal,
-        () = platform.life.wait() => Ok(()),
-    }
-}
-
-/// Waits for SIGTERM or SIGINT.
-///
-/// # Errors
-/// When the signal handlers cannot be installed.
-pub async fn stop_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }

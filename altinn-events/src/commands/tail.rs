@@ -1,6 +1,9 @@
 //! `altinn-events tail`: follows a feed in the terminal, one event a line, and goes on where it stopped.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use clap::Args as ClapArgs;
@@ -8,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{
     client::{Caller, Target, accepted},
-    run::stop_signal,
+    run::Signals,
 };
 
 /// Arguments of `tail`.
@@ -41,9 +44,10 @@ pub struct Args {
 /// # Errors
 /// When the platform does not answer or refuses, or the cursor file cannot be used.
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
     let caller = args.target.caller().await?;
     tokio::select! {
-        stopped = stop_signal() => stopped,
+        () = signals.stop() => Ok(()),
         followed = follow(&args, &caller) => followed,
     }
 }
@@ -52,8 +56,8 @@ async fn follow(args: &Args, caller: &Caller) -> anyhow::Result<()> {
     let mut after = saved(args.cursor_file.as_deref()).await?.unwrap_or_else(|| args.after.clone());
     loop {
         let (events, cursor) = page(args, caller, &after).await?;
-        for event in &events {
-            println!("{event}");
+        if !print(&events)? {
+            return Ok(());
         }
         if let Some(cursor) = cursor {
             after = cursor;
@@ -66,6 +70,17 @@ async fn follow(args: &Args, caller: &Caller) -> anyhow::Result<()> {
         if args.once && events.is_empty() {
             return Ok(());
         }
+    }
+}
+
+/// Whether somebody still reads what is printed.
+fn print(events: &[Box<RawValue>]) -> anyhow::Result<bool> {
+    let mut out = std::io::stdout().lock();
+    let printed = events.iter().try_for_each(|event| writeln!(out, "{event}")).and_then(|()| out.flush());
+    match printed {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot print"),
     }
 }
 

@@ -18,6 +18,10 @@ use rdkafka::{
 use crate::{error::KafkaError, groups, settings::KafkaSettings};
 
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long new topics may take to have leaders; a busy broker needs more than ten seconds for some fifty partitions.
+const LEADERS: Duration = Duration::from_secs(60);
+/// How long a broker may take to know the leaders and groups of topics that it lists.
+const SETTLED: Duration = Duration::from_secs(30);
 
 /// What differs from `schemas/topics.toml` on this cluster.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,18 +67,16 @@ pub async fn ensure_topics(
 ) -> Result<Report, KafkaError> {
     let mut report = Report::default();
     let existing = partitions_of(settings).await?;
-    let wanted: Vec<&Topic> = topics.all().iter().collect();
-    let missing: Vec<&Topic> =
-        wanted.iter().copied().filter(|topic| !existing.contains_key(&settings.topic(&topic.name))).collect();
+    let is_missing = |topic: &&Topic| !existing.contains_key(&settings.topic(&topic.name));
+    let missing: Vec<&Topic> = topics.all().iter().filter(is_missing).collect();
     if !missing.is_empty() {
-        report.created = create(settings, &missing, overrides).await?;
+        report.created = create(settings, topics, &missing, overrides).await?;
     }
-    compare(settings, &wanted, &existing, overrides, &mut report).await?;
+    compare(settings, topics, &existing, overrides, &mut report).await?;
     let settings = settings.clone();
     let names: Vec<String> = topics.all().iter().map(|topic| settings.topic(&topic.name)).collect();
     report.positioned = blocking(move || {
-        let wait = ANSWER;
-        let seen = wait_for_topics(&settings, &names, wait)?;
+        let seen = wait_for_topics(&settings, &names, LEADERS)?;
         start_positions(&settings, &seen)
     })
     .await?;
@@ -172,14 +174,24 @@ async fn partitions_of(settings: &KafkaSettings) -> Result<BTreeMap<String, usiz
     .await
 }
 
+fn replication(overrides: TopicOverrides) -> i32 {
+    overrides.replication.unwrap_or(3)
+}
+
+/// How many replicas have a record before it is acknowledged: all but one, so that one may be away.
+fn in_sync(overrides: TopicOverrides) -> i32 {
+    (replication(overrides) - 1).max(1)
+}
+
 async fn create(
     settings: &KafkaSettings,
+    topics: &Topics,
     missing: &[&Topic],
     overrides: TopicOverrides,
 ) -> Result<Vec<String>, KafkaError> {
     let admin: AdminClient<DefaultClientContext> = settings.client().create().map_err(setup)?;
-    let replication = overrides.replication.unwrap_or(3);
-    let in_sync = (replication - 1).max(1).to_string();
+    let replication = replication(overrides);
+    let in_sync = in_sync(overrides).to_string();
     let named: Vec<(String, i32, String)> = missing
         .iter()
         .map(|topic| {
@@ -190,14 +202,10 @@ async fn create(
     let new: Vec<NewTopic<'_>> = named
         .iter()
         .map(|(name, partitions, retention)| {
-            NewTopic::new(name, *partitions, TopicReplication::Fixed(replication))
+            let new = NewTopic::new(name, *partitions, TopicReplication::Fixed(replication))
                 .set("retention.ms", retention)
-                .set("retention.bytes", "-1")
-                .set("cleanup.policy", "delete")
-                .set("min.insync.replicas", &in_sync)
-                .set("message.timestamp.type", "LogAppendTime")
-                .set("unclean.leader.election.enable", "false")
-                .set("max.message.bytes", "2000000")
+                .set("min.insync.replicas", &in_sync);
+            topics.settings().fold(new, |new, (name, value)| new.set(name, value))
         })
         .collect();
     let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
@@ -222,14 +230,15 @@ async fn create(
 
 async fn compare(
     settings: &KafkaSettings,
-    wanted: &[&Topic],
+    topics: &Topics,
     existing: &BTreeMap<String, usize>,
     overrides: TopicOverrides,
     report: &mut Report,
 ) -> Result<(), KafkaError> {
-    let present: Vec<(&Topic, String)> = wanted
+    let present: Vec<(&Topic, String)> = topics
+        .all()
         .iter()
-        .map(|topic| (*topic, settings.topic(&topic.name)))
+        .map(|topic| (topic, settings.topic(&topic.name)))
         .filter(|(_, name)| existing.contains_key(name))
         .collect();
     if present.is_empty() {
@@ -257,7 +266,13 @@ async fn compare(
                 topic.retention_ms
             ));
         }
-        for (key, wanted) in [("cleanup.policy", "delete"), ("message.timestamp.type", "LogAppendTime")] {
+        let in_sync = in_sync(overrides);
+        if value("min.insync.replicas").parse().is_ok_and(|found: i32| found < in_sync) {
+            report.mismatches.push(format!(
+                "{name} acknowledges with fewer than {in_sync} replicas in sync; mend it with: kafka-configs.sh --alter --topic {name} --add-config min.insync.replicas={in_sync}"
+            ));
+        }
+        for (key, wanted) in topics.settings() {
             if value(key) != wanted {
                 report.mismatches.push(format!(
                     "{name} has {key}={} instead of {wanted}; mend it with: kafka-configs.sh --alter --topic {name} --add-config {key}={wanted}",
@@ -316,8 +331,7 @@ fn start_positions(
                 list.add_partition(&name, *partition);
             }
         }
-        let committed =
-            consumer.committed_offsets(list, ANSWER).map_err(|error| unreachable(settings, &error))?;
+        let committed = patiently(settings, &consumer, || consumer.committed_offsets(list.clone(), ANSWER))?;
         let mut fresh: BTreeMap<String, Vec<i32>> = BTreeMap::new();
         for element in committed.elements() {
             if !matches!(element.offset(), Offset::Offset(_)) {
@@ -344,17 +358,28 @@ fn start_positions(
     Ok(done)
 }
 
-/// The oldest kept offset. A partition that was just created may not know its leader yet.
+/// The oldest kept offset.
 fn oldest_offset(
     settings: &KafkaSettings,
     consumer: &BaseConsumer,
     topic: &str,
     partition: i32,
 ) -> Result<i64, KafkaError> {
-    let until = std::time::Instant::now() + ANSWER;
+    let (low, _) = patiently(settings, consumer, || consumer.fetch_watermarks(topic, partition, ANSWER))?;
+    Ok(low)
+}
+
+/// Asks again for a while: a partition that was just created may not know its leader yet, and a broker that has just started
+/// does not know at once whose groups it coordinates.
+fn patiently<T>(
+    settings: &KafkaSettings,
+    consumer: &BaseConsumer,
+    mut ask: impl FnMut() -> Result<T, rdkafka::error::KafkaError>,
+) -> Result<T, KafkaError> {
+    let until = std::time::Instant::now() + SETTLED;
     loop {
-        match consumer.fetch_watermarks(topic, partition, ANSWER) {
-            Ok((low, _)) => return Ok(low),
+        match ask() {
+            Ok(answer) => return Ok(answer),
             Err(error) if std::time::Instant::now() > until => return Err(unreachable(settings, &error)),
             // Serves the client while it waits.
             Err(_) => drop(consumer.poll(Duration::from_millis(50))),

@@ -236,4 +236,18 @@ mod tests {
         stranger.wait().unwrap();
         fs::remove_dir_all(path).unwrap();
     }
+    #[test]
+    fn data_go_elsewhere_when_the_servers_cannot_enter_the_folder_and_somebody_is_told() {
+        let closed = tempfile::tempdir().unwrap();
+        let account = Account::current();
+        if account.can_enter(closed.path()).unwrap() {
+            return; // Only root runs the servers as somebody else.
+        }
+        let told = std::cell::RefCell::new(String::new());
+        let folder =
+            Folder::open(closed.path(), true, account, &|step| told.borrow_mut().push_str(step)).unwrap();
+        assert!(folder.path.starts_with("/var/lib/altinn-events"), "{}", folder.path.display());
+        assert!(told.borrow().contains(&folder.path.display().to_string()), "{}", told.borrow());
+        fs::remove_dir_all(&folder.path).unwrap();
+    }
 }

@@ -218,8 +218,13 @@ async fn start(
             while_doing("create a temporary folder")(error).with_logs(&std::env::temp_dir())
         })?,
     };
-    let logs = wanted.join("logs");
-    let ready = prepare(given, wanted, options, progress).await;
+    let (account, logs) = (Account::current(), wanted.join("logs"));
+    let tell = Arc::clone(&progress);
+    let opened = blocking(move || Folder::open(&wanted, options.keep_data, account, &*tell)).await;
+    let folder = opened.map_err(|problem| problem.with_logs(&logs))?;
+    let logs = folder.logs();
+    let fixed = [options.kafka_port, options.postgres_port];
+    let ready = prepare(given, folder, (account, fixed), progress).await;
     let Ready { folder, kafka, postgres } = ready.map_err(|problem| problem.with_logs(&logs))?;
     Ok(Stack {
         kafka,
@@ -240,19 +245,12 @@ struct Ready {
 /// Everything up to two servers that answer. A port that somebody takes between our look and the server's is replaced.
 async fn prepare(
     given: [Option<String>; 2],
-    wanted: PathBuf,
-    options: StackOptions,
+    mut folder: Folder,
+    (account, fixed): (Account, [Option<u16>; 2]),
     progress: Progress,
 ) -> Result<Ready> {
-    let account = Account::current();
-    let tell = Arc::clone(&progress);
-    let fixed = [options.kafka_port, options.postgres_port];
-    let opened = blocking(move || {
-        let folder = Folder::open(&wanted, options.keep_data, account, &*tell)?;
-        let artifacts = artifacts::obtain(&Env::process(), account, &folder.logs(), &*tell)?;
-        Ok((folder, artifacts))
-    });
-    let (mut folder, artifacts) = opened.await?;
+    let (tell, logs) = (Arc::clone(&progress), folder.logs());
+    let artifacts = blocking(move || artifacts::obtain(&Env::process(), account, &logs, &*tell)).await?;
     let mut tries = 0;
     loop {
         let (artifacts, given) = (artifacts.clone(), given.clone());
