@@ -2,14 +2,14 @@
 FROM rust:1-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked -p altinn-events -p local-altinn --bins
+RUN cargo build --release --locked -p altinn-events
 
 FROM debian:bookworm-slim
 # curl asks /readyz in health checks; the certificates are for webhooks.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates curl zlib1g \
     && rm -rf /var/lib/apt/lists/*
-COPY --from=build /src/target/release/altinn-events /src/target/release/local-altinn /usr/local/bin/
+COPY --from=build /src/target/release/altinn-events /usr/local/bin/
 USER nobody
 ENV LISTEN=0.0.0.0:5080 ADMIN_LISTEN=0.0.0.0:5081 LOG_JSON=true
 EXPOSE 5080 5081

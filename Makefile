@@ -7,7 +7,7 @@ CARGO := nice cargo
 # With --workspace in every build, dependencies are built with one set of features, once.
 BINARIES := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help setup build run test format lint doc deny machete coverage clean-local
+.PHONY: help setup build run test format lint doc bench deny machete coverage clean-local
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,8 +31,12 @@ format: ## Check the format
 lint: ## Check the lints
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-doc: ## Check the documentation
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+# The readers of these pages are developers, so private items are in, and links to them work.
+doc: ## Check the documentation, in target/doc
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items
+
+bench: setup ## The benchmark: one table, also in target/bench/latest.json
+	cargo run --release -p bench
 
 # Optional: these tools take minutes to build. What matters of them is checked by `make test` (tests/it/guard_rails.rs).
 deny: ## Advisories, licences, owners of dependencies (needs: cargo install cargo-deny)

@@ -115,11 +115,19 @@ async fn one_of_two_dispatchers_is_behind_and_every_delivery_arrives_where_it_be
     let mut world = World::new("behindtwo").await;
     let platform = world.start("ingest,projector,query-api,dispatcher").await;
     let client = world.client(platform.address());
+    let (store, producer) = (world.store(), world.producer());
+    let old = subscribe(&store, &world.receiver.url("old")).await;
     world.set("SUBSCRIPTIONS_POLL_MS", "3600000");
     let behind = world.start("dispatcher").await;
-    // Each subscription is unheard of by the second dispatcher when its deliveries are appended: half the endpoints are
-    // on partitions that it pushes.
-    let (store, producer) = (world.store(), world.producer());
+    let mut sent = 0;
+    while behind.metric("dispatcher_attempts_total") < 1.0 {
+        for partition in 0..3 {
+            sent += 1;
+            deliver(&producer, &old, old.position, &format!("old-{sent}"), partition).await;
+        }
+        is_delivered(&world, "old", &format!("old-{sent}")).await;
+    }
+    // Now both push, and the second has not heard of any of these when their deliveries are appended.
     for n in 0..12 {
         let name = format!("endpoint-{n}");
         let subscription = subscribe(&store, &world.receiver.url(&name)).await;

@@ -9,6 +9,7 @@
 
 mod behind;
 mod compose;
+mod contract;
 mod faults;
 mod feed;
 mod guard_rails;
@@ -17,5 +18,6 @@ mod poison;
 mod probe;
 mod rebalance;
 mod repeat;
+mod roundtrip;
 mod shutdown;
 mod webhook;
