@@ -10,13 +10,15 @@ pub(crate) const GENERIC: &str = platform_tests::world::RESOURCE;
 pub(crate) const TYPE: &str = "app.instance.process.completed";
 /// What parties are numbered from.
 pub(crate) const FIRST_PARTY: usize = 50_000_000;
-/// Events of one app instance.
+/// Events of one instance of the app. Generic events have one source a party: rights are asked for once a source, and what that
+/// costs is in rows of its own.
 const PER_INSTANCE: usize = 4;
 
 /// An event about a party. `run` tells the ids of different rounds apart.
 pub(crate) fn json(resource: &str, run: &str, number: usize, party: usize) -> String {
+    let instance = if resource == APP { number / PER_INSTANCE } else { party };
+    let instance = format!("6fb3f738-6800-4f29-9f3e-{instance:012x}");
     let party = FIRST_PARTY + party;
-    let instance = format!("6fb3f738-6800-4f29-9f3e-{:012x}", number / PER_INSTANCE);
     format!(
         r#"{{"specversion":"1.0","id":"{run}-{number:010}","source":"https://ttd.apps.altinn.no/ttd/apps-test/instances/{party}/{instance}","type":"{TYPE}","subject":"/party/{party}","time":"2026-03-01T12:00:00.123456Z","resource":"{resource}","data":{{"instance":"{party}/{instance}","task":"Task_1","amount":1250.50}}}}"#
     )

@@ -113,9 +113,9 @@ impl PushConfig {
             env.mistake("PUSH_TIMEOUT_MS", "is shorter than PUSH_SLOW_AFTER_MS; example: 45000");
         }
         Self {
-            // Everything that waits and everything on its way, and as many again that are being checked or written.
+            // Everything that waits and everything on its way.
             budget: Budget {
-                records: 2 * (waiting + limits.quick + limits.slow),
+                records: waiting + limits.quick + limits.slow,
                 bytes: limits.waiting.bytes + (limits.quick + limits.slow) * EVENT_MAX,
             },
             limits,

@@ -1,6 +1,6 @@
 //! One endpoint: what waits for it in two lanes, what is on its way, and how it has answered lately. Pure.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use event::address::endpoint_key;
 
@@ -85,6 +85,8 @@ pub(crate) struct Endpoint<T> {
     pub(crate) window: usize,
     /// Its last answer took long, so its sends start in the slow pool.
     pub(crate) tends_slow: bool,
+    /// How long it takes to answer, of late; none before its first answer.
+    pace: Option<Duration>,
     /// It stands in a line.
     pub(crate) in_line: bool,
     /// Whether it keeps failing.
@@ -113,6 +115,7 @@ impl<T> Default for Endpoint<T> {
             slow: 0,
             window: FIRST_WINDOW,
             tends_slow: false,
+            pace: None,
             in_line: false,
             circuit: Circuit::default(),
         }
@@ -128,6 +131,21 @@ impl<T> Endpoint<T> {
     /// The pool in which its next send starts.
     pub(crate) fn pool(&self) -> Pool {
         if self.tends_slow { Pool::Slow } else { Pool::Quick }
+    }
+
+    /// An answer took so long, or did not come.
+    pub(crate) fn took(&mut self, time: Duration) {
+        self.pace = Some(self.pace.map_or(time, |pace| (pace * 3 + time) / 4));
+    }
+
+    /// How long one more delivery in a lane would wait with that window; none before the first answer, and while answers
+    /// take long.
+    pub(crate) fn wait(&self, lane: Lane, window: usize) -> Option<Duration> {
+        if self.tends_slow {
+            return None;
+        }
+        let ahead = u32::try_from(self.load(lane).count / window.max(1)).unwrap_or(u32::MAX);
+        self.pace.map(|pace| pace.saturating_mul(ahead))
     }
 
     /// Whether nothing waits and nothing is on its way.

@@ -61,7 +61,7 @@ use webhook_client::WebhookClient;
 /// condition `dispatcher` does not hold.
 ///
 /// # Errors
-/// When the webhook client cannot be set up, or the registry has the series already.
+/// When the webhook client or a producer cannot be set up, or the registry has the series already.
 #[expect(
     clippy::too_many_arguments,
     reason = "every service starts with what the process has; a struct would name them twice"
@@ -78,7 +78,8 @@ pub fn start(
     let metrics = Arc::new(Metrics::new(registry)?);
     let view = View::new();
     let client = WebhookClient::new(config.push.addresses, config.push.limits.window)?;
-    let loops = Loops { config, kafka: kafka.clone(), view, metrics, producer, access };
+    let outcomes = Producer::patient(kafka)?;
+    let loops = Loops { config, kafka: kafka.clone(), view, metrics, producer, outcomes, access };
     loops.follow(store.clone(), life);
     loops.match_events(store, life);
     loops.push_deliveries(client, life);
@@ -92,7 +93,10 @@ struct Loops {
     kafka: KafkaSettings,
     view: Arc<View>,
     metrics: Arc<Metrics>,
+    /// For deliveries, which are pushed at once.
     producer: Producer,
+    /// For what happened to them.
+    outcomes: Producer,
     access: Access,
 }
 
@@ -131,7 +135,7 @@ impl Loops {
             view: Arc::clone(&self.view),
             access: self.access.clone(),
             client,
-            producer: self.producer.clone(),
+            producer: self.outcomes.clone(),
             metrics: Arc::clone(&self.metrics),
         };
         life.spawn(Stage::Loops, "dispatcher.push", |stop| async move {

@@ -4,8 +4,9 @@
 //! that stays unanswered moves to the *slow* pool, and an endpoint that tends to that starts there at once. So hanging
 //! endpoints do not hold the permits of quick ones.
 //!
-//! Bounds: a lane of an endpoint holds at most [`Limits::lane`] deliveries and at most an eighth of the room left in all, so
-//! many sick endpoints together never fill it up. A window starts small and grows with every success, so endpoints that never
+//! Bounds: a lane of an endpoint holds what the endpoint answers in a second, by its pace of late; if that is less, at most
+//! [`Limits::lane`] deliveries and at most an eighth of the room left in all. So a backlog waits in the log and not on a tier,
+//! and many sick endpoints together never fill the room. All that waits is in hand of the loops, whose budget bounds it. A window starts small and grows with every success, so endpoints that never
 //! answered cannot take all permits.
 
 use std::{
@@ -42,6 +43,8 @@ pub(crate) struct Limits {
 const CROWDED_WINDOW: usize = 4;
 /// A lane of an endpoint holds at most one of so many parts of the room that is left.
 const SHARE: usize = 8;
+/// An endpoint that answers what waits for it within this time keeps up.
+const KEEPS_UP: Duration = Duration::from_secs(1);
 /// Above this many endpoints, idle ones are forgotten, also what was known of their health.
 const REMEMBERED: usize = 65_536;
 
@@ -107,7 +110,9 @@ impl<T> Queue<T> {
     ) -> Result<(), Waiting<T>> {
         let of_endpoint = self.endpoints.get(key).map_or(Load::default(), |endpoint| endpoint.load(lane));
         let starts_at_once = of_endpoint.count == 0 && self.has_permit_for(key);
-        if !starts_at_once && !self.has_room(lane, of_endpoint, waiting.weight) {
+        let has_room =
+            starts_at_once || self.keeps_up(key, lane) || self.has_room(lane, of_endpoint, waiting.weight);
+        if !has_room {
             return Err(waiting);
         }
         self.load_mut(lane).add(waiting.weight);
@@ -115,6 +120,12 @@ impl<T> Queue<T> {
         self.endpoints.entry(Arc::clone(key)).or_default().push(lane, waiting);
         self.stand_in_line(key);
         Ok(())
+    }
+
+    fn keeps_up(&self, key: &EndpointKey, lane: Lane) -> bool {
+        let window = self.window_of(key);
+        let wait = self.endpoints.get(key).and_then(|endpoint| endpoint.wait(lane, window));
+        wait.is_some_and(|wait| wait < KEEPS_UP)
     }
 
     fn has_room(&self, lane: Lane, of_endpoint: Load, weight: usize) -> bool {
@@ -196,7 +207,9 @@ impl<T> Queue<T> {
         let limits = self.limits;
         let mut opens = false;
         if let Some(endpoint) = self.endpoints.get_mut(key) {
-            if finished.now.saturating_duration_since(finished.started) < limits.slow_after {
+            let took = finished.now.saturating_duration_since(finished.started);
+            endpoint.took(took);
+            if took < limits.slow_after {
                 endpoint.tends_slow = false;
             }
             if finished.succeeded {

@@ -119,7 +119,7 @@ impl QueryApi {
         let _timer = self.inner.metrics.page_seconds.start_timer();
         let mut page = Page { events: Vec::new(), position: after, more: true };
         for look in 0..self.inner.config.scan_chunks {
-            let head = self.inner.store.feed_head().await?.last;
+            let head = self.inner.head.get(&self.inner.store).await?.last;
             let missing = page.missing(reading.size);
             let limit = if look == 0 { missing } else { missing.max(FURTHER_ROWS) };
             let stretch = Stretch { head, after: page.position, limit, scan: self.inner.config.scan_rows };

@@ -1,6 +1,7 @@
 //! Postgres → HTTP.
 //!
-//! [`mod@router`] is the API on one page. Feeds: [`query`] reads parameters, [`cursor`] and [`position`] tell where a reader starts, [`feed`] scans and asks for
+//! [`mod@router`] is the API on one page. Feeds: [`query`] reads parameters, [`cursor`] and [`position`] tell where a reader starts, [`recent`]
+//! how far the feed has come, [`feed`] scans and asks for
 //! rights, [`answer`] writes the page; [`app_feed`], [`generic_feed`] and [`seed_feed`] are the three kinds of feed. [`head`]
 //! wakes readers who wait, [`waiting`] holds their places, [`interest`] tells whom an event may concern. Subscriptions: [`wish`] checks what is asked for, [`subscriptions`] are the handlers, [`validation`]
 //! sends the event that proves an endpoint.
@@ -28,6 +29,7 @@ pub mod interest;
 pub mod metrics;
 pub mod position;
 pub mod query;
+pub mod recent;
 pub mod router;
 pub mod seed_feed;
 pub mod subscriptions;
@@ -51,6 +53,7 @@ struct Inner {
     producer: Producer,
     metrics: metrics::Metrics,
     waiting: waiting::Waiting,
+    head: recent::RecentHead,
 }
 
 impl FromRef<QueryApi> for Access {
@@ -82,7 +85,8 @@ impl QueryApi {
         let Needs { store, access, producer, registry, life } = needs;
         let metrics = metrics::Metrics::register(registry)?;
         let waiting = waiting::Waiting::new(config.waiters_max, metrics.waiting.clone());
-        let api = Self { inner: Arc::new(Inner { config, store, access, producer, metrics, waiting }) };
+        let head = recent::RecentHead::default();
+        let api = Self { inner: Arc::new(Inner { config, store, access, producer, metrics, waiting, head }) };
         let watched = api.clone();
         // It stops with the HTTP port, so that nobody who waits holds up the stop.
         life.spawn(Stage::Http, "head watch", |stop| async move {

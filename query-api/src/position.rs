@@ -41,6 +41,11 @@ impl QueryApi {
 
     /// A cursor's position, unless events after it have expired.
     async fn kept(&self, position: Sequence, filter: &FeedFilter) -> Result<Sequence, Refusal> {
+        let head = self.inner.head.get(&self.inner.store).await?;
+        // Nothing expires in the partition that is being filled, where nearly all readers are.
+        if position.0 >= head.partition_of(head.last.0.saturating_add(1)) * head.partition_size {
+            return Ok(position);
+        }
         let oldest = self.inner.store.oldest().await?;
         let is_expired =
             oldest.is_some_and(|oldest| position.0 > 0 && position.0.saturating_add(1) < oldest.0);

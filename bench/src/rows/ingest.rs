@@ -30,7 +30,8 @@ const CONNECTIONS: usize = 64;
 const BATCH_CONNECTIONS: usize = 32;
 const BATCH: usize = 100;
 const TIME: Duration = Duration::from_secs(3);
-const WARM: Duration = Duration::from_millis(700);
+/// Long enough for the broker to have compiled what it does.
+const WARM: Duration = Duration::from_secs(3);
 /// Different events that are sent, round and round: identities cost ingest nothing.
 const EVENTS: usize = 20_000;
 const PARTIES: usize = 100;

@@ -31,7 +31,7 @@ use crate::{
 /// How long a used-up budget is waited out before the consumer is paused.
 pub const PATIENCE: Duration = Duration::from_millis(200);
 /// How often positions are committed while they move.
-const COMMIT_EVERY: Duration = Duration::from_millis(50);
+const COMMIT_EVERY: Duration = Duration::from_millis(20);
 /// How long records in hand may take to settle after a stop.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);

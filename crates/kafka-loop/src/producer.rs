@@ -18,6 +18,11 @@ use crate::{
     settings::KafkaSettings,
 };
 
+/// `linger.ms` of records that somebody waits for: 5 ms, the default, costs 5 ms a hop and gains nothing at our rates.
+const QUICK: &str = "0.2";
+/// `linger.ms` of the others.
+const PATIENT: &str = "10";
+
 /// The idempotent producer of a process. Clones share one queue and one connection a broker.
 #[derive(Clone)]
 pub struct Producer {
@@ -71,7 +76,21 @@ impl Producer {
     /// # Errors
     /// [`KafkaError::Setup`] when a client setting is wrong.
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
-        let inner = settings.producer().create().map_err(|error| KafkaError::Setup(error.to_string()))?;
+        Self::with(settings, QUICK)
+    }
+
+    /// A producer for records that nobody waits for: it collects them for 10 ms, which costs the broker a fraction of as many
+    /// single ones.
+    ///
+    /// # Errors
+    /// [`KafkaError::Setup`] when a client setting is wrong.
+    pub fn patient(settings: &KafkaSettings) -> Result<Self, KafkaError> {
+        Self::with(settings, PATIENT)
+    }
+
+    fn with(settings: &KafkaSettings, linger_ms: &str) -> Result<Self, KafkaError> {
+        let inner =
+            settings.producer(linger_ms).create().map_err(|error| KafkaError::Setup(error.to_string()))?;
         Ok(Self { inner, prefix: settings.prefix.clone() })
     }
 

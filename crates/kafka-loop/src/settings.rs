@@ -76,7 +76,7 @@ impl KafkaSettings {
         config
     }
 
-    pub(crate) fn producer(&self) -> ClientConfig {
+    pub(crate) fn producer(&self, linger_ms: &str) -> ClientConfig {
         let mut config = self.client();
         config
             // Acknowledged means written by all in-sync replicas, once, in order (guarantee 1).
@@ -86,8 +86,7 @@ impl KafkaSettings {
             // The JVM clients' partitioner: other producers and jobs agree on where a key lives.
             .set("partitioner", "murmur2_random")
             .set("compression.type", "lz4")
-            // 5 ms, the default, costs 5 ms a hop and gains nothing at our rates.
-            .set("linger.ms", "0.2")
+            .set("linger.ms", linger_ms)
             // The bounds of what waits for an acknowledgement.
             .set("queue.buffering.max.messages", "100000")
             .set("queue.buffering.max.kbytes", "131072")

@@ -114,6 +114,10 @@ impl FeedFilter {
     }
 }
 
+fn no_leading_column() -> StoreError {
+    StoreError::Settings("a feed needs a resource or a subject".to_owned())
+}
+
 impl Store {
     /// The head.
     ///
@@ -146,10 +150,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Settings`] when the filter names neither resource nor subject, [`StoreError::Unavailable`].
     pub async fn page(&self, filter: &FeedFilter, stretch: Stretch) -> Result<FeedPage, StoreError> {
-        let Stretch { head, after, limit, scan } = stretch;
-        // Without a residual filter every row that is looked at is selected.
-        let scan = if filter.is_residual() { scan } else { limit };
-        let looked_at = answered(self.look(filter, after, limit, scan)).await?;
+        let Stretch { head, after, limit, .. } = stretch;
+        let looked_at = if filter.is_residual() {
+            answered(self.look(filter, stretch)).await?
+        } else {
+            answered(self.take_all(filter, after, limit)).await?
+        };
         let full = i64::try_from(looked_at.len()) == Ok(limit);
         let mut rows = Vec::with_capacity(looked_at.len());
         let (mut newest, mut scan_ended) = (after, false);
@@ -169,21 +175,30 @@ impl Store {
         Ok(FeedPage { rows, scanned_to: newest.max(head), more: false })
     }
 
-    async fn look(
+    /// Every row of the leading column is selected.
+    async fn take_all(
         &self,
         filter: &FeedFilter,
         after: Sequence,
         limit: i64,
-        scan: i64,
     ) -> Result<Vec<PgRow>, StoreError> {
+        let (statement, leading) = match (&filter.subject, &filter.resource) {
+            (Some(subject), _) => (include_str!("../sql/page_of_subject.sql"), subject),
+            (None, Some(resource)) => (include_str!("../sql/page_of_resource.sql"), resource),
+            (None, None) => return Err(no_leading_column()),
+        };
+        Ok(sqlx::query(statement).bind(leading).bind(after.0).bind(limit).fetch_all(&self.pool).await?)
+    }
+
+    /// Rows of the leading column are judged one by one.
+    async fn look(&self, filter: &FeedFilter, stretch: Stretch) -> Result<Vec<PgRow>, StoreError> {
+        let Stretch { after, limit, scan, .. } = stretch;
         let (statement, leading, resource) = match (&filter.subject, &filter.resource) {
             (Some(subject), resource) => {
                 (include_str!("../sql/page_by_subject.sql"), subject, resource.as_deref())
             }
             (None, Some(resource)) => (include_str!("../sql/page_by_resource.sql"), resource, None),
-            (None, None) => {
-                return Err(StoreError::Settings("a feed needs a resource or a subject".to_owned()));
-            }
+            (None, None) => return Err(no_leading_column()),
         };
         Ok(sqlx::query(statement)
             .bind(leading)

@@ -49,6 +49,8 @@ async fn filled(store: &Store, connection: &mut PgConnection) {
     let nothing = "'', 0, null, null, null, null, null, null, null, null, null, 1, 1";
     prepared(connection, "page_by_resource", types, nothing).await;
     prepared(connection, "page_by_subject", types, nothing).await;
+    prepared(connection, "page_of_resource", "text, bigint, bigint", "'', 0, 1").await;
+    prepared(connection, "page_of_subject", "text, bigint, bigint", "'', 0, 1").await;
     prepared(connection, "sequence_of_id", "bigint", "0").await;
     prepared(connection, "rows_between", "bigint, bigint, bigint", "0, 0, 1").await;
     prepared(connection, "find_identities", "uuid[], bigint", "array[gen_random_uuid()], 0").await;
@@ -76,6 +78,15 @@ async fn feeds_use_their_indexes_and_stop_early() {
         let plan = explain(&mut connection, &format!("execute page_by_resource {gone}")).await;
         assert!(!plan.contains("Rows Removed by Filter"), "walks over others' events: {plan}");
         assert!(plan.contains("Subplans Removed: 3"), "{plan}");
+        for (statement, leading, index) in [
+            ("page_of_resource", "urn:altinn:resource:often", "events_1_resource_sequence_idx"),
+            ("page_of_subject", "/party/7", "events_1_subject_sequence_idx"),
+        ] {
+            let call = format!("execute {statement} ('{leading}', 10000, 2)");
+            let plan = explain(&mut connection, &call).await;
+            assert!(plan.contains(index) && !plan.contains("Sort"), "{plan}");
+            assert!(plan.contains("Subplans Removed: 1"), "{plan}");
+        }
         let party = page("/party/7", 5_000, "array['never']", 4);
         let plan = explain(&mut connection, &format!("execute page_by_subject {party}")).await;
         assert!(plan.contains("events_1_subject_sequence_idx"), "{plan}");

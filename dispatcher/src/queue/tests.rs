@@ -99,6 +99,18 @@ fn a_full_lane_refuses_and_others_still_take() {
 }
 
 #[test]
+fn a_lane_holds_what_its_endpoint_answers_in_a_second() {
+    let mut queue = Queue::new(LIMITS);
+    offer(&mut queue, "a", 0..1);
+    start_all(&mut queue);
+    queue.finished(&key("a"), Pool::Quick, ended(true, Duration::from_millis(100)));
+    assert_eq!(offer(&mut queue, "a", 1..100), 50, "ten rounds of five");
+    start_all(&mut queue);
+    queue.slowed(&key("a"));
+    assert_eq!(offer(&mut queue, "a", 100..200), 0, "its answers do not come any more");
+}
+
+#[test]
 fn many_sick_endpoints_leave_room_for_a_healthy_one() {
     let mut queue = Queue::new(Limits { slow: 4_096, ..LIMITS });
     for sick in 0..1_000 {
