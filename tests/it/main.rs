@@ -12,6 +12,7 @@ mod compose;
 mod contract;
 mod faults;
 mod feed;
+mod guarantees;
 mod guard_rails;
 mod ladder;
 mod poison;

@@ -21,7 +21,7 @@ async fn each_is_there_once(world: &World, client: &Client, ids: &BTreeSet<Strin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_event_again_is_answered_the_same_and_changes_nothing() {
+async fn publishing_again_is_harmless() {
     let world = World::new("repeat").await;
     let platform = world.start(ALL).await;
     let client = world.client(platform.address());
@@ -53,7 +53,7 @@ async fn the_same_event_again_is_answered_the_same_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_again_whose_first_copy_is_in_an_older_partition_changes_nothing() {
+async fn publishing_again_is_harmless_when_the_first_copy_is_in_an_older_partition() {
     let mut world = World::new("repeatold").await;
     world.set("EVENTS_PARTITION_SIZE", "40");
     // The memory of the matcher is too short for it as well.
@@ -81,7 +81,7 @@ async fn an_event_again_whose_first_copy_is_in_an_older_partition_changes_nothin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_copies_in_flight_at_once_are_one_event() {
+async fn publishing_again_is_harmless_when_both_copies_are_in_flight_at_once() {
     let world = World::new("repeatboth").await;
     let platform = world.start(ALL).await;
     let second_projector = world.start("projector").await;
