@@ -138,14 +138,19 @@ impl<T> Endpoint<T> {
         self.pace = Some(self.pace.map_or(time, |pace| (pace * 3 + time) / 4));
     }
 
-    /// How long one more delivery in a lane would wait with that window; none before the first answer, and while answers
-    /// take long.
-    pub(crate) fn wait(&self, lane: Lane, window: usize) -> Option<Duration> {
-        if self.tends_slow {
-            return None;
-        }
+    /// Whether one more delivery in a lane would be sent within `time` with that window. Yes before the first answer, no while
+    /// answers take long.
+    pub(crate) fn keeps_up(&self, lane: Lane, window: usize, time: Duration) -> bool {
         let ahead = u32::try_from(self.load(lane).count / window.max(1)).unwrap_or(u32::MAX);
-        self.pace.map(|pace| pace.saturating_mul(ahead))
+        !self.tends_slow && self.pace.is_none_or(|pace| pace.saturating_mul(ahead) < time)
+    }
+
+    /// Takes the newest delivery out of a lane.
+    pub(crate) fn take_back(&mut self, lane: Lane) -> Option<Waiting<T>> {
+        let queue = self.lane_mut(lane);
+        let waiting = queue.waiting.pop_back()?;
+        queue.bytes = queue.bytes.saturating_sub(waiting.weight);
+        Some(waiting)
     }
 
     /// Whether nothing waits and nothing is on its way.

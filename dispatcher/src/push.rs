@@ -23,7 +23,7 @@ use crate::{
     append::append_all,
     config::PushConfig,
     delivery::{self, Delivery, Try},
-    endpoint::{Lane, Pool, Waiting, key_of},
+    endpoint::{EndpointKey, Lane, Pool, Waiting, key_of},
     held::Held,
     metrics::Metrics,
     outcome::{self, Dropped, Ended, Ladder, Next, PutBack, Verdict},
@@ -39,7 +39,7 @@ const BATCH: usize = 256;
 /// How long the loop itself waits for rights; an answer that takes longer is waited for beside it.
 const RIGHTS_INLINE: Duration = Duration::from_millis(50);
 /// While so many outcomes wait for the log, nothing is sent: after a crash all of that would be sent again.
-const SETTLING_MAX: usize = 2_048;
+const SETTLING_MAX: usize = 512;
 /// How often what is held is looked at without a poll of the view.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -259,6 +259,14 @@ impl Push {
         let offered = self.queue().offer(&key_of(&target.endpoint), lane, waiting);
         if let Err(full) = offered {
             self.conclude(full.item.delivery, Ended::PutBack(PutBack::QueueFull), Duration::ZERO);
+        }
+    }
+
+    /// An endpoint has turned out to be slow: what it holds beyond its share makes room for others.
+    pub(crate) fn put_back_beyond_share(self: &Arc<Self>, key: &EndpointKey) {
+        let given = self.queue().give_back(key);
+        for ready in given {
+            self.conclude(ready.delivery, Ended::PutBack(PutBack::QueueFull), Duration::ZERO);
         }
     }
 

@@ -4,9 +4,10 @@
 //! that stays unanswered moves to the *slow* pool, and an endpoint that tends to that starts there at once. So hanging
 //! endpoints do not hold the permits of quick ones.
 //!
-//! Bounds: a lane of an endpoint holds what the endpoint answers in a second, by its pace of late; if that is less, at most
+//! Bounds: a lane of an endpoint holds what the endpoint answers in a second, by its pace of late; beyond that, at most
 //! [`Limits::lane`] deliveries and at most an eighth of the room left in all. So a backlog waits in the log and not on a tier,
-//! and many sick endpoints together never fill the room. All that waits is in hand of the loops, whose budget bounds it. A window starts small and grows with every success, so endpoints that never
+//! and many sick endpoints together never fill the room: one that turns out to be slow gives back what it holds beyond its
+//! share. All that waits is in hand of the loops, whose budget bounds it. A window starts small and grows with every success, so endpoints that never
 //! answered cannot take all permits.
 
 use std::{
@@ -124,8 +125,26 @@ impl<T> Queue<T> {
 
     fn keeps_up(&self, key: &EndpointKey, lane: Lane) -> bool {
         let window = self.window_of(key);
-        let wait = self.endpoints.get(key).and_then(|endpoint| endpoint.wait(lane, window));
-        wait.is_some_and(|wait| wait < KEEPS_UP)
+        self.endpoints.get(key).is_none_or(|endpoint| endpoint.keeps_up(lane, window, KEEPS_UP))
+    }
+
+    /// What an endpoint that has turned out to be slow holds beyond its share, newest first.
+    pub(crate) fn give_back(&mut self, key: &EndpointKey) -> Vec<T> {
+        let mut given = Vec::new();
+        for lane in [Lane::Fresh, Lane::Due] {
+            while let Some(of_endpoint) = self.endpoints.get(key).map(|endpoint| endpoint.load(lane)) {
+                if of_endpoint.count == 0 || self.has_room(lane, of_endpoint, 0) {
+                    break;
+                }
+                let Some(waiting) = self.endpoints.get_mut(key).and_then(|endpoint| endpoint.take_back(lane))
+                else {
+                    break;
+                };
+                self.load_mut(lane).take(waiting.weight);
+                given.push(waiting.item);
+            }
+        }
+        given
     }
 
     fn has_room(&self, lane: Lane, of_endpoint: Load, weight: usize) -> bool {

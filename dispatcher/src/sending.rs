@@ -35,6 +35,7 @@ impl Slot {
             self.pool = Pool::Slow;
             self.push.start();
         }
+        self.push.put_back_beyond_share(&self.key);
     }
 
     /// Gives the permit back with what is known of the outcome.

@@ -90,12 +90,33 @@ fn an_endpoint_that_answers_quickly_again_leaves_the_slow_pool() {
     assert!(matches!(queue.next(), Some(Start::Send(_, Pool::Quick, 2))));
 }
 
+/// An endpoint whose sends are known to take long.
+fn slow(queue: &mut Queue<u32>, name: &str) {
+    offer(queue, name, 1_000..1_001);
+    start_all(queue);
+    queue.slowed(&key(name));
+    queue.abandoned(&key(name), Pool::Slow);
+}
+
 #[test]
 fn a_full_lane_refuses_and_others_still_take() {
     let mut queue = Queue::new(LIMITS);
+    slow(&mut queue, "a");
     assert_eq!(offer(&mut queue, "a", 0..50), 10);
     assert_eq!(offer(&mut queue, "b", 0..3), 3);
     assert!(queue.offer(&key("a"), Lane::Due, waiting(99)).is_ok(), "the other lane has room of its own");
+}
+
+#[test]
+fn an_endpoint_that_turns_out_to_be_slow_gives_back_what_it_holds_beyond_its_share() {
+    let mut queue = Queue::new(LIMITS);
+    assert_eq!(offer(&mut queue, "a", 0..100), 100, "nothing is known of it yet");
+    assert_eq!(start_all(&mut queue).len(), 4);
+    assert!(queue.slowed(&key("a")));
+    let given = queue.give_back(&key("a"));
+    assert_eq!((given.first(), given.len()), (Some(&99), 87), "the newest first; nine are left");
+    assert_eq!(queue.load(Lane::Fresh), Load { count: 9, bytes: 90 });
+    assert!(queue.give_back(&key("a")).is_empty());
 }
 
 #[test]
@@ -127,6 +148,7 @@ fn many_sick_endpoints_leave_room_for_a_healthy_one() {
 #[test]
 fn bytes_are_bounded_as_well() {
     let mut queue = Queue::new(Limits { waiting: Load { count: 400, bytes: 800 }, ..LIMITS });
+    slow(&mut queue, "a");
     assert_eq!(offer(&mut queue, "a", 0..50), 9, "an eighth of what is free, not more");
     assert_eq!(offer(&mut queue, "b", 0..1), 1);
 }
