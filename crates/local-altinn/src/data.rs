@@ -1,12 +1,14 @@
-//! What the stand-in knows: parties and rules, from JSON that people can edit.
+//! What the stand-in knows: parties, roles and policies, from files that people can edit.
 
 use std::{collections::BTreeMap, path::Path};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::policies::Policies;
+
 const PARTIES: &str = include_str!("../data/parties.json");
-const RULES: &str = include_str!("../data/rules.json");
+const ROLES: &str = include_str!("../data/roles.json");
 
 /// A person or an organisation. All numbers are synthetic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +32,19 @@ pub struct Party {
     pub main_unit: Option<String>,
 }
 
-/// Who may do what: a row of the table that the decision point answers from.
+/// The roles that somebody has for a party.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Roles {
+    /// Who has them: the name and the value of a subject's attribute, as a URN.
+    pub(crate) subject: String,
+    /// Number of the party that they are for.
+    pub(crate) party: i64,
+    /// Their codes.
+    pub(crate) roles: Vec<String>,
+}
+
+/// A right that is given while the stand-in runs, beside the policies: who may do what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
@@ -86,15 +100,22 @@ impl Rule {
 
 pub(crate) struct Data {
     pub(crate) parties: Vec<Party>,
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) roles: Vec<Roles>,
+    pub(crate) policies: Policies,
 }
 
 impl Data {
     /// Built-in data, or what a folder holds in its place; a file that is not there keeps the built-in one.
     pub(crate) fn load(folder: Option<&Path>) -> anyhow::Result<Self> {
+        let has_rules = folder.is_some_and(|folder| folder.join("rules.json").exists());
+        ensure!(
+            !has_rules,
+            "rules.json of the local Altinn is not read any more: rights are in policies/*.xml"
+        );
         Ok(Self {
             parties: read(folder, "parties.json", PARTIES)?,
-            rules: read(folder, "rules.json", RULES)?,
+            roles: read(folder, "roles.json", ROLES)?,
+            policies: Policies::load(folder)?,
         })
     }
 }
@@ -114,34 +135,90 @@ fn read<T: DeserializeOwned>(folder: Option<&Path>, name: &str, built_in: &str) 
 mod tests {
     use super::*;
 
+    fn built_in() -> Data {
+        Data::load(None).unwrap()
+    }
+
+    /// What is missing to a multiple of 11; nothing when no figure can mend it.
+    fn check_figure(figures: &[u32], weights: &[u32]) -> Option<u32> {
+        let sum: u32 = figures.iter().zip(weights).map(|(figure, weight)| figure * weight).sum();
+        Some((11 - sum % 11) % 11).filter(|figure| *figure < 10)
+    }
+
+    fn figures(number: &str) -> Vec<u32> {
+        number.chars().map(|figure| figure.to_digit(10).unwrap()).collect()
+    }
+
     #[test]
     fn the_built_in_data_knows_what_existing_examples_use() {
-        let data = Data::load(None).unwrap();
+        let data = built_in();
         let ttd = data.parties.iter().find(|party| party.org.as_deref() == Some("ttd")).unwrap();
         assert_eq!(ttd.org_number.as_deref(), Some("991825827"));
         let person = data.parties.iter().find(|party| party.user_id == Some(1337)).unwrap();
         assert_eq!(person.party_id, 50_001_337);
-        assert!(data.rules.iter().any(|rule| rule.resource.ends_with(":ttd-altinn-events-automated-tests")));
+        assert!(data.policies.get("ttd-altinn-events-automated-tests").is_some());
     }
 
     #[test]
-    fn every_person_number_is_synthetic() {
-        for number in
-            Data::load(None).unwrap().parties.iter().filter_map(|party| party.person_number.as_deref())
-        {
+    fn every_person_number_is_synthetic_and_its_check_figures_are_right() {
+        for number in built_in().parties.iter().filter_map(|party| party.person_number.as_deref()) {
             let month: u8 = number[2..4].parse().unwrap();
             assert!((81..=92).contains(&month), "the month of a synthetic number is raised by 80");
+            let figures = figures(number);
+            assert_eq!(figures.len(), 11);
+            let first = check_figure(&figures[..9], &[3, 7, 6, 1, 8, 9, 4, 5, 2]);
+            let second = check_figure(&figures[..10], &[5, 4, 3, 2, 7, 6, 5, 4, 3, 2]);
+            assert_eq!((first, second), (Some(figures[9]), Some(figures[10])), "{number}");
+        }
+    }
+
+    #[test]
+    fn every_organisation_number_is_of_the_test_range_and_its_check_figure_is_right() {
+        for number in built_in().parties.iter().filter_map(|party| party.org_number.as_deref()) {
+            let figures = figures(number);
+            assert!(figures.len() == 9 && (figures[0] == 3 || number == "991825827"), "{number}");
+            assert_eq!(check_figure(&figures[..8], &[3, 2, 7, 6, 5, 4, 3, 2]), Some(figures[8]), "{number}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_there_twice_and_roles_are_those_of_known_parties() {
+        let data = built_in();
+        let unique = |values: Vec<String>| {
+            let count = values.len();
+            assert_eq!(values.into_iter().collect::<std::collections::BTreeSet<_>>().len(), count);
+        };
+        let parties = || data.parties.iter();
+        unique(parties().map(|party| party.party_id.to_string()).collect());
+        unique(parties().map(|party| party.party_uuid.clone()).collect());
+        unique(parties().filter_map(|party| party.user_id.map(|id| id.to_string())).collect());
+        unique(parties().filter_map(|party| party.org_number.clone()).collect());
+        unique(parties().filter_map(|party| party.person_number.clone()).collect());
+        unique(data.roles.iter().map(|row| format!("{} {}", row.subject, row.party)).collect());
+        for row in &data.roles {
+            assert!(parties().any(|party| party.party_id == row.party), "{row:?}");
+            let (id, value) = row.subject.rsplit_once(':').unwrap();
+            assert!(match id {
+                "urn:altinn:userid" => parties().any(|party| party.user_id == value.parse().ok()),
+                "urn:altinn:organization:identifier-no" =>
+                    parties().any(|party| party.org_number.as_deref() == Some(value)),
+                "urn:altinn:systemuser:uuid" => true,
+                _other => false,
+            });
         }
     }
 
     #[test]
     fn a_folder_replaces_single_files_and_a_mistake_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("rules.json"), "[]").unwrap();
+        std::fs::write(folder.path().join("roles.json"), "[]").unwrap();
         let data = Data::load(Some(folder.path())).unwrap();
-        assert!(data.rules.is_empty() && !data.parties.is_empty());
-        std::fs::write(folder.path().join("rules.json"), r#"[{"subjects": {}}]"#).unwrap();
+        assert!(data.roles.is_empty() && !data.parties.is_empty());
+        std::fs::write(folder.path().join("roles.json"), r#"[{"subjects": {}}]"#).unwrap();
         let error = Data::load(Some(folder.path())).err().unwrap();
-        assert_eq!(error.to_string(), "rules.json of the local Altinn has a mistake");
+        assert_eq!(error.to_string(), "roles.json of the local Altinn has a mistake");
+        std::fs::write(folder.path().join("rules.json"), "[]").unwrap();
+        let error = Data::load(Some(folder.path())).err().unwrap();
+        assert!(error.to_string().contains("policies/*.xml"), "{error}");
     }
 }

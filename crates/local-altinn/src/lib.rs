@@ -2,7 +2,7 @@
 //! tests only**: it gives a token to anybody who asks, says so when it starts, and binds to loopback alone.
 //!
 //! The platform talks to it exactly as to the real services: over HTTP, by configuration only. Paths and parameters are those of
-//! the real services and of Altinn's public test tool. What it knows is in `data/*.json`, and people may edit that.
+//! the real services and of Altinn's public test tool. What it knows is in `data/` (see the README there), and people may edit that.
 //!
 //! [`start`] runs it; the [`LocalAltinn`] that comes back mints tokens, changes rules and scripts webhooks while it runs.
 
@@ -25,6 +25,8 @@ mod mode;
 mod openid;
 mod pages;
 mod pdp;
+mod policies;
+mod question;
 mod register;
 mod tokens;
 mod webhooks;
@@ -52,7 +54,7 @@ const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub struct Options {
     /// Port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
-    /// Folder with `parties.json` and `rules.json` in place of the built-in ones.
+    /// Folder with `parties.json`, `roles.json` and `policies/*.xml` in place of the built-in ones.
     pub data_folder: Option<PathBuf>,
     /// File that keeps the signing keys over a restart; made when it is not there.
     pub key_file: Option<PathBuf>,
@@ -111,7 +113,7 @@ pub async fn start(options: Options) -> anyhow::Result<LocalAltinn> {
         keys: KeyRing::open(options.key_file.as_deref())?,
         openid: Switch::default(),
         certificates: Switch::default(),
-        pdp: Pdp::new(data.rules, Arc::clone(&parties)),
+        pdp: Pdp::new(data.policies, data.roles, Arc::clone(&parties)),
         register: Register::new(parties),
         webhooks: Webhooks::new(&base_url, options.webhook_requests_max),
     });
@@ -213,7 +215,7 @@ impl LocalAltinn {
         self.state.certificates.count()
     }
 
-    /// The decision point: its rules, its counters, its moods.
+    /// The decision point: its policies and rules, its counters, its moods.
     pub fn pdp(&self) -> PdpHandle<'_> {
         PdpHandle(&self.state.pdp)
     }

@@ -122,7 +122,7 @@ async fn keys_and_certificates_are_where_the_metadata_says() {
 }
 
 #[tokio::test]
-async fn decisions_come_from_the_table() {
+async fn decisions_come_from_the_policy_of_the_resource() {
     let local = start().await;
     let attribute = |id: &str, value: &str| json!({"attributeId": id, "value": value});
     let ask = |resource: Value| {

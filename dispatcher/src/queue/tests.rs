@@ -138,6 +138,7 @@ fn many_sick_endpoints_leave_room_for_a_healthy_one() {
         offer(&mut queue, &format!("sick{sick}"), 0..50);
         for (key, _, _) in start_all(&mut queue) {
             queue.slowed(&key);
+            queue.give_back(&key);
         }
     }
     assert!(queue.load(Lane::Fresh).count <= LIMITS.waiting.count);
