@@ -31,6 +31,9 @@ pub mod projection;
 pub mod reject;
 
 pub use config::Config;
+
+/// A batch takes milliseconds, and every statement has an end (`store`): beyond this a call never returns.
+const STALLED: std::time::Duration = std::time::Duration::from_secs(180);
 pub use metrics::Metrics;
 
 /// What the projector works with.
@@ -78,6 +81,7 @@ fn spawn<K: Kind>(
         max_records: config.batch_records,
         max_bytes: config.batch_bytes,
         max_wait: config.batch_wait,
+        stalled_after: STALLED,
     };
     let projection = Projection::<K>::new(needs.store.clone(), needs.producer.clone(), metrics.clone());
     let kafka = needs.kafka.clone();

@@ -76,7 +76,10 @@ async fn follow(args: &Args, caller: &Caller) -> anyhow::Result<()> {
 /// Whether somebody still reads what is printed.
 fn print(events: &[Box<RawValue>]) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
-    let printed = events.iter().try_for_each(|event| writeln!(out, "{event}")).and_then(|()| out.flush());
+    // Publishers may break lines between members; within a text a line break is always escaped.
+    let line = |event: &RawValue| event.get().replace(['\r', '\n'], " ");
+    let printed =
+        events.iter().try_for_each(|event| writeln!(out, "{}", line(event))).and_then(|()| out.flush());
     match printed {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),

@@ -45,6 +45,8 @@ pub struct BatchOptions {
     pub max_bytes: usize,
     /// Longest wait for more records after the first.
     pub max_wait: Duration,
+    /// How long the handler may take over one call. Beyond it the loop ends: health is progress.
+    pub stalled_after: Duration,
 }
 
 /// Why a handler did not store a batch.
@@ -257,7 +259,11 @@ impl<H: BatchHandler> LoopState<H> {
                 }
                 Err(sync_mpsc::RecvTimeoutError::Timeout) => self.keep_polling(started.elapsed(), room)?,
             }
-            if self.stop.is_cancelled() && started.elapsed() > STOP_WITHIN {
+            let waited = started.elapsed();
+            if waited > self.options.stalled_after {
+                return Err(LoopError::Stalled { group: self.options.group, waited });
+            }
+            if self.stop.is_cancelled() && waited > STOP_WITHIN {
                 return Err(LoopError::Thread("the batch in hand was not stored in time".to_owned()));
             }
         };

@@ -47,6 +47,14 @@ pub enum LoopError {
         /// What the client said.
         reason: String,
     },
+    /// The handler has had a batch for so long that it will never answer.
+    #[error("the handler of group {group} has not answered for {waited:?}")]
+    Stalled {
+        /// The group, without prefix.
+        group: &'static str,
+        /// How long it was waited for.
+        waited: std::time::Duration,
+    },
     /// The handler gave up.
     #[error("the handler gave up")]
     Handler(#[source] anyhow::Error),

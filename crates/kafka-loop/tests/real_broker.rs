@@ -220,6 +220,7 @@ async fn batches_keep_their_order_through_failures_and_restarts() {
         max_records: 37,
         max_bytes: 1 << 20,
         max_wait: Duration::from_millis(10),
+        stalled_after: WAIT,
     };
     for goal in [400, 1_000] {
         let stop = CancellationToken::new();
@@ -236,6 +237,36 @@ async fn batches_keep_their_order_through_failures_and_restarts() {
     let mut stored = memory.0.lock().unwrap().1.clone();
     stored.sort_unstable();
     assert_eq!(stored, (0..1_000).collect::<Vec<_>>());
+}
+
+/// Never gets a batch stored.
+struct Stuck;
+
+impl BatchHandler for Stuck {
+    async fn positions(&mut self, committed: Vec<(i32, i64)>) -> Result<Vec<(i32, i64)>, HandlerError> {
+        Ok(committed)
+    }
+
+    async fn handle(&mut self, _: Vec<Record>) -> Result<(), HandlerError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_never_answers_ends_the_loop() {
+    let settings = platform("stuck", 1).await;
+    publish(&settings, topics::EVENTS, 3).await;
+    let options = BatchOptions {
+        group: groups::PROJECTOR,
+        topic: topics::EVENTS,
+        max_records: 1,
+        max_bytes: 1 << 20,
+        max_wait: Duration::ZERO,
+        stalled_after: Duration::from_millis(200),
+    };
+    let run = run_batches(&settings, &options, Stuck, CancellationToken::new());
+    let error = tokio::time::timeout(WAIT, run).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("has not answered for"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

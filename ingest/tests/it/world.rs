@@ -137,6 +137,7 @@ impl World {
             max_records: 1_000,
             max_bytes: 1 << 24,
             max_wait: Duration::from_millis(10),
+            stalled_after: Duration::from_secs(60),
         };
         let reading = run_batches(&self.kafka, &options, Reader(Arc::new(seen)), stop.clone());
         let collecting = async {
