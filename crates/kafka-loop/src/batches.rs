@@ -14,12 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::consumer::CommitMode;
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    consumer::{CommitPoint, Member, Place, Report, commit},
+    consumer::{CommitPoint, Member, Place, Report},
     error::LoopError,
     ledger_loop::PATIENCE,
     record::Record,
@@ -148,7 +147,7 @@ struct LoopState<H> {
     positioned: BTreeSet<Place>,
     /// The next offset to commit, a partition.
     next: BTreeMap<Place, i64>,
-    /// When positions whose commit failed are committed again.
+    /// When positions are committed again: a commit was refused, or was on its way.
     commit_again: Option<Instant>,
     paused: bool,
 }
@@ -158,7 +157,7 @@ impl<H: BatchHandler> LoopState<H> {
         while !self.stop.is_cancelled() {
             self.collect(POLL)?;
             if self.commit_again.take_if(|due| Instant::now() >= *due).is_some() {
-                self.commit(CommitMode::Async);
+                self.commit();
             }
             let ready = self.collected.is_full(&self.options) || self.collected.left(&self.options).is_zero();
             if ready && !self.collected.records.is_empty() {
@@ -166,7 +165,10 @@ impl<H: BatchHandler> LoopState<H> {
             }
         }
         // What was collected and not stored is read again by the next owner.
-        self.commit(CommitMode::Sync);
+        let points = self.points();
+        if let Err(error) = self.member.committer.commit(&points) {
+            tracing::info!(group = self.member.group, %error, "positions were not committed; lag tools see the last that were");
+        }
         Ok(())
     }
 
@@ -222,7 +224,7 @@ impl<H: BatchHandler> LoopState<H> {
                 self.next.insert(place, next);
             }
         }
-        self.commit(CommitMode::Async);
+        self.commit();
         Ok(())
     }
 
@@ -394,7 +396,17 @@ impl<H: BatchHandler> LoopState<H> {
         Ok(())
     }
 
-    fn commit(&mut self, mode: CommitMode) {
+    /// Commits beside the loop; with a commit on its way, soon after it.
+    fn commit(&mut self) {
+        let points = self.points();
+        if self.member.committer.is_busy() {
+            self.commit_again = Some(Instant::now());
+        } else {
+            self.member.committer.begin(points);
+        }
+    }
+
+    fn points(&self) -> Vec<(Place, CommitPoint)> {
         let points: Vec<(Place, CommitPoint)> = self
             .next
             .iter()
@@ -403,9 +415,6 @@ impl<H: BatchHandler> LoopState<H> {
         for (place, point) in &points {
             self.member.reports.set_commit(place, point.clone());
         }
-        let list = points.iter().map(|((topic, partition), point)| (&**topic, *partition, point));
-        if let Err(error) = commit(&self.member.consumer, list, mode) {
-            tracing::debug!(group = self.member.group, %error, "positions were not committed; the next commit repeats them");
-        }
+        points
     }
 }

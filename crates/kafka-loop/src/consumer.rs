@@ -3,10 +3,11 @@
 //! The callback runs inside `poll`, on the loop's thread. It reports and returns, with one exception: positions of partitions
 //! that are being taken away are committed there, because afterwards the broker no longer accepts them from us. The loop keeps
 //! `Reports::set_commit` up to date before every poll, so that the callback never touches the loop's state.
+//! All other commits go through [`Committer`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -14,11 +15,12 @@ use rdkafka::{
     ClientContext, Message, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
-    error::{KafkaError as ClientError, KafkaResult, RDKafkaErrorCode},
+    error::{KafkaError as ClientError, RDKafkaErrorCode},
     topic_partition_list::Offset,
 };
 
 use crate::{
+    committer::Committer,
     error::{KafkaError, LoopError},
     record::Record,
     settings::KafkaSettings,
@@ -39,23 +41,24 @@ pub(crate) struct CommitPoint {
 pub(crate) enum Report {
     Assigned(Vec<(String, i32)>),
     Revoked(Vec<(String, i32)>),
-    /// A commit that nobody waited for did not succeed: positions have to be committed again.
+    /// A commit that the loop did not wait for was refused: positions have to be committed again.
     CommitFailed,
 }
 
-/// The meeting point of the loop and its callback; both run on one thread.
+/// The meeting point of the loop, its callback (on the same thread) and its committer.
 #[derive(Clone, Default)]
-pub(crate) struct Reports(Arc<Mutex<Shared>>);
+pub(crate) struct Reports(Arc<(Mutex<Shared>, Condvar)>);
 
 #[derive(Default)]
 struct Shared {
     reports: Vec<Report>,
     commits: BTreeMap<(String, i32), CommitPoint>,
+    committing: bool,
 }
 
 impl Reports {
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn take(&self) -> Vec<Report> {
@@ -69,6 +72,30 @@ impl Reports {
 
     pub(crate) fn clear_commit(&self, place: &Place) {
         self.lock().commits.remove(&(place.0.to_string(), place.1));
+    }
+
+    pub(crate) fn is_committing(&self) -> bool {
+        self.lock().committing
+    }
+
+    pub(crate) fn commit_begins(&self) {
+        self.lock().committing = true;
+    }
+
+    pub(crate) fn commit_ended(&self, result: Result<(), ClientError>) {
+        let mut shared = self.lock();
+        shared.committing = false;
+        if let Err(error) = result {
+            tracing::debug!(%error, "positions were not committed; they are committed again");
+            shared.reports.push(Report::CommitFailed);
+        }
+        self.0.1.notify_all();
+    }
+
+    /// Waits until no commit is on its way.
+    pub(crate) fn wait_for_commit(&self) {
+        let waited = self.0.1.wait_while(self.lock(), |shared| shared.committing);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -89,6 +116,7 @@ impl ClientContext for LoopContext {
 impl ConsumerContext for LoopContext {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(list) = rebalance {
+            self.reports.wait_for_commit();
             let mut shared = self.reports.lock();
             let places = names(list);
             let points: Vec<_> = places
@@ -101,16 +129,9 @@ impl ConsumerContext for LoopContext {
             shared.reports.push(Report::Revoked(places));
             drop(shared);
             let points = points.iter().map(|(topic, partition, point)| (topic.as_str(), *partition, point));
-            if let Err(error) = commit(consumer, points, CommitMode::Sync) {
+            if let Err(error) = commit(consumer, points) {
                 tracing::info!(%error, "positions of partitions taken away were not committed; their records are repeated");
             }
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        if let Err(error) = result {
-            tracing::debug!(%error, "positions were not committed; they are committed again");
-            self.reports.lock().reports.push(Report::CommitFailed);
         }
     }
 
@@ -125,11 +146,10 @@ fn names(list: &TopicPartitionList) -> Vec<(String, i32)> {
     list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
 }
 
-/// Commits these positions.
-pub(crate) fn commit<'a, C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
+/// Commits these positions and waits for the answer.
+pub(crate) fn commit<'a>(
+    consumer: &BaseConsumer<LoopContext>,
     points: impl IntoIterator<Item = (&'a str, i32, &'a CommitPoint)>,
-    mode: CommitMode,
 ) -> Result<(), ClientError> {
     let mut list = TopicPartitionList::new();
     for (topic, partition, point) in points {
@@ -137,12 +157,14 @@ pub(crate) fn commit<'a, C: ConsumerContext>(
         element.set_offset(Offset::Offset(point.offset))?;
         element.set_metadata(&point.metadata);
     }
-    if list.count() == 0 { Ok(()) } else { consumer.commit(&list, mode) }
+    if list.count() == 0 { Ok(()) } else { consumer.commit(&list, CommitMode::Sync) }
 }
 
 /// One group member with what its loop needs to know about it. Lives on the loop's thread.
 pub(crate) struct Member {
-    pub(crate) consumer: BaseConsumer<LoopContext>,
+    /// Ends before the consumer, so that the consumer is closed on the loop's thread.
+    pub(crate) committer: Committer,
+    consumer: Arc<BaseConsumer<LoopContext>>,
     pub(crate) reports: Reports,
     pub(crate) group: String,
     prefix: String,
@@ -159,11 +181,13 @@ impl Member {
     pub(crate) fn new(settings: &KafkaSettings, group: &str) -> Result<Self, KafkaError> {
         let reports = Reports::default();
         let context = LoopContext { reports: reports.clone() };
-        let consumer = settings
+        let consumer: BaseConsumer<LoopContext> = settings
             .consumer(group)
             .create_with_context(context)
             .map_err(|error| KafkaError::Setup(error.to_string()))?;
+        let consumer = Arc::new(consumer);
         Ok(Self {
+            committer: Committer::new(&consumer, &reports)?,
             consumer,
             reports,
             group: settings.group(group),

@@ -15,12 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::consumer::CommitMode;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    consumer::{CommitPoint, Member, Place, Report, commit},
+    consumer::{CommitPoint, Member, Place, Report},
     error::{KafkaError, LoopError},
     ledger::Ledger,
     record::Record,
@@ -116,7 +115,7 @@ impl LoopState {
             self.settle_all();
             self.follow()?;
             self.on_reports()?;
-            self.commit_if_due(CommitMode::Async);
+            self.commit_if_due();
             if self.is_full() {
                 self.wait_for_room()?;
             } else {
@@ -248,12 +247,7 @@ impl LoopState {
                         self.close_place(&(Arc::from(topic), partition));
                     }
                 }
-                Report::CommitFailed => {
-                    for state in &mut self.places {
-                        state.committed = None;
-                        state.dirty = true;
-                    }
-                }
+                Report::CommitFailed => self.forget_commits(),
             }
         }
         self.announce();
@@ -322,7 +316,7 @@ impl LoopState {
         let gone: BTreeSet<(String, i32)> =
             ours.difference(&wanted).map(|partition| (topic.to_string(), *partition)).collect();
         if !gone.is_empty() {
-            self.commit_now(CommitMode::Sync);
+            self.commit_now();
             self.member.drop_places(&gone);
             for (_, partition) in &gone {
                 self.close_place(&(Arc::clone(&topic), *partition));
@@ -342,13 +336,24 @@ impl LoopState {
         Ok(())
     }
 
-    fn commit_if_due(&mut self, mode: CommitMode) {
-        if self.last_commit.elapsed() >= COMMIT_EVERY && self.places.iter().any(|state| state.dirty) {
-            self.commit_now(mode);
+    fn commit_if_due(&mut self) {
+        let due = self.last_commit.elapsed() >= COMMIT_EVERY && self.places.iter().any(|state| state.dirty);
+        if due && !self.member.committer.is_busy() {
+            let moved = self.moved();
+            self.member.committer.begin(moved);
         }
     }
 
-    fn commit_now(&mut self, mode: CommitMode) {
+    fn commit_now(&mut self) {
+        let moved = self.moved();
+        if let Err(error) = self.member.committer.commit(&moved) {
+            tracing::info!(group = self.member.group, %error, "positions were not committed; the next commit repeats them");
+            self.forget_commits();
+        }
+    }
+
+    /// The positions that are not committed, as the next commit takes them.
+    fn moved(&mut self) -> Vec<(Place, CommitPoint)> {
         self.last_commit = Instant::now();
         let mut moved = Vec::new();
         for state in self.places.iter_mut().filter(|state| state.dirty) {
@@ -361,15 +366,14 @@ impl LoopState {
                 moved.push((state.place.clone(), point));
             }
         }
-        let points = moved.iter().map(|((topic, partition), point)| (&**topic, *partition, point));
-        if let Err(error) = commit(&self.member.consumer, points, mode) {
-            tracing::info!(group = self.member.group, %error, "positions were not committed; the next commit repeats them");
-            for (place, _) in &moved {
-                if let Some(state) = self.by_name.get(place).and_then(|index| self.places.get_mut(*index)) {
-                    state.committed = None;
-                    state.dirty = true;
-                }
-            }
+        moved
+    }
+
+    /// Makes the next commit hold every position again.
+    fn forget_commits(&mut self) {
+        for state in &mut self.places {
+            state.committed = None;
+            state.dirty = true;
         }
     }
 
@@ -387,7 +391,7 @@ impl LoopState {
             if self.poll(Duration::ZERO)?.is_some() {
                 tracing::debug!(group = self.member.group, "a record came after the stop");
             }
-            self.commit_if_due(CommitMode::Async);
+            self.commit_if_due();
         }
         self.settle_all();
         if self.in_hand.records > 0 {
@@ -397,7 +401,7 @@ impl LoopState {
                 "records were in hand at the end; they come again"
             );
         }
-        self.commit_now(CommitMode::Sync);
+        self.commit_now();
         Ok(())
     }
 }

@@ -7,12 +7,13 @@
 //!   unfinished one. For work that finishes in any order (dispatcher).
 //!
 //! Each loop owns one consumer on one thread, because a consumer's calls block and its rebalance callbacks run inside `poll`.
-//! [`consumer`] is what both share.
+//! [`consumer`] is what both share; [`committer`] commits for both.
 
 #![warn(missing_docs)]
 
 pub mod admin;
 pub mod batches;
+pub mod committer;
 pub mod consumer;
 pub mod done_set;
 pub mod error;
