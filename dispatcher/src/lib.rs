@@ -32,7 +32,7 @@ mod webhook_client;
 // Tiers: `deliveries.retry.*` → `deliveries.due`.
 mod tiers;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use access::Access;
 use event::topics::{self, TIERS};
@@ -56,6 +56,10 @@ use repeats::LookUp;
 use subscriptions::{Follower, View};
 use tiers::Tiers;
 use webhook_client::WebhookClient;
+
+/// How long a loop with work in hand may finish none of it. Far above what a send, a wait for the view or for rights may take;
+/// an outage of the broker alone, which holds outcomes back, should not end the process.
+const STALLED_AFTER: Duration = Duration::from_secs(900);
 
 /// Starts the dispatcher's parts. They join their groups when the view of the subscriptions is whole; until then the readiness
 /// condition `dispatcher` does not hold.
@@ -119,6 +123,7 @@ impl Loops {
             source: Source::Group(vec![topics::EVENTS]),
             budget: config.budget,
             per_partition: None,
+            stalled_after: Some(STALLED_AFTER),
         };
         life.spawn(Stage::Loops, "dispatcher.match", |stop| async move {
             if !is_whole(&whole, &stop).await {
@@ -155,6 +160,7 @@ impl Loops {
             // Bounded a partition only: a bound in all would let records that wait for hours hold those that wait for seconds.
             budget: Budget { records: 1 << 20, bytes: usize::MAX / 2 },
             per_partition: Some(self.config.tier_budget_per_partition),
+            stalled_after: None,
         };
         life.spawn(Stage::Loops, "dispatcher.tiers", |stop| async move {
             let ledger = open_ledger(&kafka, options, stop.clone())?;
@@ -177,7 +183,8 @@ async fn push_from(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let budget = config.budget;
-    let options = |group, source| LedgerOptions { group, source, budget, per_partition: None };
+    let stalled_after = Some(STALLED_AFTER);
+    let options = |group, source| LedgerOptions { group, source, budget, per_partition: None, stalled_after };
     // The first loop that ends ends both: the process starts again from the committed positions.
     let stop = stop.child_token();
     let all = Source::Group(vec![topics::DELIVERIES]);

@@ -47,12 +47,12 @@ pub enum LoopError {
         /// What the client said.
         reason: String,
     },
-    /// The handler has had a batch for so long that it will never answer.
-    #[error("the handler of group {group} has not answered for {waited:?}")]
+    /// There is work in hand, and none of it was finished for so long that it never will be.
+    #[error("group {group} has work in hand and has finished none of it for {waited:?}")]
     Stalled {
         /// The group, without prefix.
         group: &'static str,
-        /// How long it was waited for.
+        /// Since when nothing was finished.
         waited: std::time::Duration,
     },
     /// The handler gave up.

@@ -71,6 +71,7 @@ pub fn open_ledger(
         epoch: 0,
         in_hand: Budget { records: 0, bytes: 0 },
         last_commit: Instant::now(),
+        advanced: Instant::now(),
         waiting_since: None,
     };
     std::thread::Builder::new()
@@ -106,6 +107,8 @@ struct LoopState {
     epoch: u64,
     in_hand: Budget,
     last_commit: Instant,
+    /// When a record was settled last, or nothing was in hand.
+    advanced: Instant,
     waiting_since: Option<Instant>,
 }
 
@@ -113,6 +116,7 @@ impl LoopState {
     fn run(&mut self) -> Result<(), LoopError> {
         while !self.stop.is_cancelled() {
             self.settle_all();
+            self.still_advances()?;
             self.follow()?;
             self.on_reports()?;
             self.commit_if_due();
@@ -130,6 +134,17 @@ impl LoopState {
         self.in_hand.records >= self.options.budget.records || self.in_hand.bytes >= self.options.budget.bytes
     }
 
+    fn still_advances(&mut self) -> Result<(), LoopError> {
+        if self.in_hand.records == 0 {
+            self.advanced = Instant::now();
+        }
+        let waited = self.advanced.elapsed();
+        if self.options.stalled_after.is_some_and(|most| waited > most) {
+            return Err(LoopError::Stalled { group: self.options.group, waited });
+        }
+        Ok(())
+    }
+
     fn settle_all(&mut self) {
         while let Ok(settled) = self.settled.try_recv() {
             self.on_settled(&settled);
@@ -137,6 +152,7 @@ impl LoopState {
     }
 
     fn on_settled(&mut self, settled: &Settled) {
+        self.advanced = Instant::now();
         self.in_hand.records = self.in_hand.records.saturating_sub(1);
         self.in_hand.bytes = self.in_hand.bytes.saturating_sub(settled.weight);
         let Some(state) = self.places.get_mut(settled.place) else { return };

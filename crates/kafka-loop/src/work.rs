@@ -1,6 +1,6 @@
 //! What a ledger loop is opened with, and what it hands out.
 
-use std::{collections::BTreeSet, sync::mpsc as sync_mpsc};
+use std::{collections::BTreeSet, sync::mpsc as sync_mpsc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -40,6 +40,9 @@ pub struct LedgerOptions {
     pub budget: Budget,
     /// Bound a partition, in records; at the bound only that partition is paused.
     pub per_partition: Option<usize>,
+    /// How long nothing may settle while records are in hand; beyond it the loop ends: health is progress. Nothing for a loop
+    /// whose records wait by design.
+    pub stalled_after: Option<Duration>,
 }
 
 /// A running loop.

@@ -62,6 +62,7 @@ fn pushing() -> LedgerOptions {
         source: Source::Group(vec![topics::DELIVERIES]),
         budget: Budget { records: 64, bytes: 1 << 20 },
         per_partition: None,
+        stalled_after: None,
     }
 }
 
@@ -160,6 +161,7 @@ async fn a_follower_reads_the_partitions_of_the_loop_it_follows() {
         source: Source::Follow { topic: topics::DUE, partitions: leader.assignment.clone() },
         budget: Budget { records: 10, bytes: 1 << 20 },
         per_partition: Some(2),
+        stalled_after: None,
     };
     let mut follower = open_ledger(&settings, options, stop.clone()).unwrap();
     let mut seen = BTreeSet::new();
@@ -266,7 +268,19 @@ async fn a_handler_that_never_answers_ends_the_loop() {
     };
     let run = run_batches(&settings, &options, Stuck, CancellationToken::new());
     let error = tokio::time::timeout(WAIT, run).await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("has not answered for"), "{error}");
+    assert!(error.to_string().contains("has finished none of it"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_whose_records_are_never_settled_ends() {
+    let settings = platform("idle-hands", 1).await;
+    publish(&settings, topics::DELIVERIES, 3).await;
+    let options = LedgerOptions { stalled_after: Some(Duration::from_millis(200)), ..pushing() };
+    let mut ledger = open_ledger(&settings, options, CancellationToken::new()).unwrap();
+    let in_hand = ledger.records.recv().await.unwrap();
+    let error = tokio::time::timeout(WAIT, ledger.ended).await.unwrap().unwrap().unwrap_err();
+    assert!(error.to_string().contains("has finished none of it"), "{error}");
+    drop(in_hand);
 }
 
 #[tokio::test(flavor = "multi_thread")]

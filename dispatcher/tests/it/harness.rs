@@ -156,6 +156,7 @@ impl Harness {
             source: Source::Group(vec![topic]),
             budget: Budget { records: 100_000, bytes: 1 << 30 },
             per_partition: None,
+            stalled_after: None,
         };
         let stop = CancellationToken::new();
         let mut ledger = open_ledger(&self.kafka, options, stop.clone()).unwrap();
