@@ -1,5 +1,7 @@
 //! What every feed does once its parameters are read; a page as it goes out: the array, `next`, `feed-cursor`.
 
+use std::time::Duration;
+
 use access::Caller;
 use axum::response::{IntoResponse, Response};
 use event::{Event, subject};
@@ -41,10 +43,15 @@ impl QueryApi {
         let Wanted { caller, rights, filter, size } = wanted;
         // The path may hold anything, too.
         check_text("resource", filter.resource.as_deref().unwrap_or_default())?;
-        let wait = query.wait()?;
+        let wait = if caller.is_anonymous() { Duration::ZERO } else { query.wait()? };
         let after = self.position(query, &filter).await?;
         let reading = Reading { caller, rights, filter, after, size, wait };
         let read = self.read(&reading).await?;
+        // Whether there is nothing or nothing for everybody is not told apart.
+        let sees_nothing = read.events.is_empty() && (read.refused > 0 || query.get("after").is_none());
+        if caller.is_anonymous() && sees_nothing {
+            return Err(Refusal::Anonymous);
+        }
         Ok(page(&read, &Link { config: &self.inner.config, uri, query, filter: &reading.filter }))
     }
 }
@@ -84,13 +91,11 @@ fn next(page: &Page, link: &Link<'_>) -> String {
     let mut filter = link.filter.clone();
     // A header cannot be in a link: the subject of the first event stands for the alternative one (contract §1.7).
     let first = page.events.first().and_then(Event::canonical_subject);
-    let subject = match (&filter.alternative_subject, &filter.subject, first) {
-        (Some(_), None, Some(subject)) if !subject::is_person_number(&subject) => Some(subject),
-        (_, _, _) => None,
-    };
-    if subject.is_some() {
+    let stands_for = filter.alternative_subject.is_some() && filter.subjects.is_empty();
+    let subject = first.filter(|subject| stands_for && !subject::is_person_number(subject));
+    if let Some(subject) = &subject {
         filter.alternative_subject = None;
-        filter.subject.clone_from(&subject);
+        filter.subjects = vec![subject.clone()];
     }
     let encode = |text: &str| utf8_percent_encode(text, PLAIN).to_string();
     let mut text = format!(
@@ -124,7 +129,7 @@ mod tests {
         let filter = FeedFilter { resource: Some("r".into()), ..FeedFilter::default() };
         let uri = Uri::from_static("/events/api/v1/app/ttd/apps-test?after=0");
         let link = Link { config: &config, uri: &uri, query: &query, filter: &filter };
-        let page = Page { events: Vec::new(), position: Sequence(9), more: true };
+        let page = Page { events: Vec::new(), position: Sequence(9), refused: 0, more: true };
         let cursor = cursor::encode(Sequence(9), &filter);
         assert_eq!(
             next(&page, &link),

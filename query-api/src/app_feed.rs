@@ -1,21 +1,27 @@
 //! `GET /events/api/v1/app/{org}/{app}` and `GET /events/api/v1/app/party` (contract §1.4).
+//!
+//! Who acts for many reads the events of many parties at once: `party` may be a list, and a list that is too long for an address
+//! comes as the body of a POST to the same path. Rights are asked for each event; what they refuse is left out.
 
 use access::{Authenticated, Caller};
 use axum::{
-    extract::{Path, State},
+    body::Bytes,
+    extract::{Path, State, rejection::BytesRejection},
     response::{IntoResponse, Response},
 };
 use event::resource;
 use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
 use store::FeedFilter;
 
 use crate::{
     QueryApi,
     answer::Wanted,
+    config::{PARTIES_MAX, WAITING_PARTIES_MAX},
     error::Refusal,
     feed::Rights,
-    query::{Query, header},
-    router::Asked,
+    query::{Query, from_json, header},
+    router::{Asked, SaysJson},
 };
 
 const PROBLEM: &str = "application/json; charset=utf-8";
@@ -31,16 +37,38 @@ pub async fn org_feed(
         let text = "Only an organisation that owns services may call this.".to_owned();
         return Refusal::Text(StatusCode::UNAUTHORIZED, text).into_response();
     }
-    api.app_page(&caller, Some(resource::app(&org, &app)), &asked).await.unwrap_or_else(refused)
+    let resource = Some(resource::app(&org, &app));
+    api.app_page(&caller, resource, &asked, Vec::new()).await.unwrap_or_else(refused)
 }
 
-/// The events about one party, of all apps.
+/// The events about one party or several, of all apps.
 pub async fn party_feed(
     asked: Asked,
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
 ) -> Response {
-    api.app_page(&caller, None, &asked).await.unwrap_or_else(refused)
+    api.app_page(&caller, None, &asked, Vec::new()).await.unwrap_or_else(refused)
+}
+
+/// The body of [`parties_feed`].
+#[derive(Deserialize)]
+struct Listed {
+    parties: Vec<i64>,
+}
+
+/// The same for parties that stand in the body: `{"parties": [50001337, 51000001]}`.
+pub async fn parties_feed(
+    asked: Asked,
+    _: SaysJson,
+    State(api): State<QueryApi>,
+    Authenticated(caller): Authenticated,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let page = async {
+        let listed: Listed = from_json(&body?)?;
+        api.app_page(&caller, None, &asked, listed.parties).await
+    };
+    page.await.unwrap_or_else(refused)
 }
 
 fn refused(refusal: Refusal) -> Response {
@@ -48,75 +76,99 @@ fn refused(refusal: Refusal) -> Response {
 }
 
 /// Whom the request asks about.
-enum About {
+pub(crate) enum About {
+    /// Anybody.
     Nobody,
-    Party(i64),
+    /// These parties.
+    Parties(Vec<i64>),
+    /// An organisation, by its number.
     Unit(String),
+    /// A person, by the number that is never logged.
     Person(String),
 }
 
-/// The checks of the contract, in its order; the filter but for its subject, which Register may have to tell.
-fn checked(
-    query: &Query,
-    headers: &HeaderMap,
-    resource: Option<String>,
-) -> Result<(About, FeedFilter), Refusal> {
-    if query.get("after").is_none() && query.get("from").is_none() {
-        return Err(Refusal::wrong("from", "or after must be given"));
-    }
-    let (from, to) = (query.time("from")?, query.time("to")?);
-    query.app_size()?;
-    let party = query.number("party")?.filter(|party| *party > 0);
+/// Whom the parameters name; the checks in the order of the contract.
+fn about(query: &Query, headers: &HeaderMap, parties: Vec<i64>) -> Result<About, Refusal> {
     let (person, unit) = (header(headers, "person")?, query.get("unit"));
-    if person.is_some() && party.is_some() {
+    if person.is_some() && !parties.is_empty() {
         return Err(Refusal::wrong("person", "and party must not be given together"));
     }
-    if unit.is_some() && party.is_some() {
+    if unit.is_some() && !parties.is_empty() {
         return Err(Refusal::wrong("unit", "and party must not be given together"));
     }
     if unit.is_some_and(|unit| unit.len() != 9 || !unit.bytes().all(|byte| byte.is_ascii_digit())) {
         return Err(Refusal::wrong("unit", "must be an organisation number of nine digits"));
     }
-    let about = match (party, unit, person) {
-        (Some(party), _, _) => About::Party(party),
-        (None, Some(unit), _) => About::Unit(unit.to_owned()),
-        (None, None, Some(person)) => About::Person(person.to_owned()),
-        (None, None, None) if resource.is_none() => {
-            return Err(Refusal::wrong("party", "or unit or the header person must be given"));
-        }
-        (None, None, None) => About::Nobody,
-    };
+    if parties.len() > PARTIES_MAX {
+        return Err(Refusal::wrong("party", format!("may name {PARTIES_MAX} parties")));
+    }
+    if parties.len() > WAITING_PARTIES_MAX && !query.wait()?.is_zero() {
+        return Err(Refusal::wrong(
+            "wait",
+            format!("may be asked for with {WAITING_PARTIES_MAX} parties at most"),
+        ));
+    }
+    Ok(match (unit, person) {
+        (Some(unit), _) => About::Unit(unit.to_owned()),
+        (None, Some(person)) => About::Person(person.to_owned()),
+        (None, None) if parties.is_empty() => About::Nobody,
+        (None, None) => About::Parties(parties),
+    })
+}
+
+/// The filter but for its subjects, which Register may have to tell.
+fn filter_of(query: &Query, resource: Option<String>) -> Result<FeedFilter, Refusal> {
+    if query.get("after").is_none() && query.get("from").is_none() {
+        return Err(Refusal::wrong("from", "or after must be given"));
+    }
+    let (from, to) = (query.time("from")?, query.time("to")?);
     let types_any_case = query.patterns("type")?;
     let sources_any_case = if resource.is_none() { query.patterns("source")? } else { Vec::new() };
-    Ok((about, FeedFilter { resource, types_any_case, sources_any_case, from, to, ..FeedFilter::default() }))
+    Ok(FeedFilter { resource, types_any_case, sources_any_case, from, to, ..FeedFilter::default() })
 }
 
 impl QueryApi {
-    /// The feed of a resource, or of a party when there is none.
+    /// The feed of a resource, or of parties when there is none: those of the parameters and those `listed` in the body.
     async fn app_page(
         &self,
         caller: &Caller,
         resource: Option<String>,
         asked: &Asked,
+        listed: Vec<i64>,
     ) -> Result<Response, Refusal> {
         let query = Query::read(asked.uri.query())?;
         // A party's feed holds events of apps and of other resources: each is asked for by its own rules.
         let rights = if resource.is_none() { Rights::ByResource } else { Rights::App };
-        let (about, mut filter) = checked(&query, &asked.headers, resource)?;
-        filter.subject = self.subject_of(about).await?;
+        let mut filter = filter_of(&query, resource)?;
         let size = query.app_size()?;
+        let mut parties = query.parties()?;
+        parties.extend(listed);
+        let about = about(&query, &asked.headers, parties)?;
+        if matches!(about, About::Nobody) && filter.resource.is_none() {
+            return Err(Refusal::wrong("party", "or unit or the header person must be given"));
+        }
+        filter.subjects = self.subjects_of(about).await?;
         self.answer(Wanted { caller, rights, filter, size }, &query, &asked.uri).await
     }
 
-    async fn subject_of(&self, about: About) -> Result<Option<String>, Refusal> {
+    /// The canonical subjects of whom a request asks about.
+    ///
+    /// # Errors
+    /// Register does not know the unit or person, or gives no answer.
+    pub(crate) async fn subjects_of(&self, about: About) -> Result<Vec<String>, Refusal> {
+        let subject = |party: i64| format!("/party/{party}");
         let found = match about {
-            About::Nobody => return Ok(None),
-            About::Party(party) => return Ok(Some(format!("/party/{party}"))),
+            About::Nobody => return Ok(Vec::new()),
+            About::Parties(mut parties) => {
+                parties.sort_unstable();
+                parties.dedup();
+                return Ok(parties.into_iter().map(subject).collect());
+            }
             About::Unit(unit) => self.inner.access.party_of_organisation(&unit).await,
             About::Person(person) => self.inner.access.party_of_person(&person).await,
         };
         match found {
-            Ok(Some(party)) => Ok(Some(format!("/party/{party}"))),
+            Ok(Some(party)) => Ok(vec![subject(party)]),
             Ok(None) => Err(Refusal::Unknown("unit or person")),
             Err(_) => Err(Refusal::Neighbour("Register")),
         }

@@ -33,6 +33,10 @@ pub struct Config {
 
 /// Longest wait that a reader may ask for.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Most parties of one read.
+pub const PARTIES_MAX: usize = 5_000;
+/// Most parties of a read that waits: each of them takes a place among those who wait.
+pub const WAITING_PARTIES_MAX: usize = 100;
 /// Largest page.
 pub const SIZE_MAX: i64 = 1_000;
 /// Page size when none is asked for.

@@ -36,12 +36,12 @@ fn traceable(text: Option<&String>) -> String {
 /// What must stay the same from page to page; `from` and `to` may be left out of a link without harm.
 fn filter_digest(filter: &FeedFilter) -> [u8; 4] {
     let FeedFilter {
-        resource, subject, alternative_subject, types, types_any_case, sources_any_case, ..
+        resource, subjects, alternative_subject, types, types_any_case, sources_any_case, ..
     } = filter;
     let lists = [types, types_any_case, sources_any_case].map(|list| list.join("\u{1e}"));
-    let texts =
-        [resource, subject, alternative_subject, &filter.instance].map(|text| traceable(text.as_ref()));
-    let all: Vec<&str> = texts.iter().chain(&lists).map(String::as_str).collect();
+    let texts = [resource, alternative_subject, &filter.instance].map(|text| traceable(text.as_ref()));
+    let subjects: Vec<String> = subjects.iter().map(|subject| traceable(Some(subject))).collect();
+    let all: Vec<&str> = texts.iter().chain(&lists).chain(&subjects).map(String::as_str).collect();
     digest(&all)
 }
 
@@ -96,7 +96,7 @@ mod tests {
     fn a_cursor_says_nothing_about_a_persons_number() {
         let of = |subject: &str, alternative: &str| {
             let names = FeedFilter {
-                subject: Some(subject.to_owned()),
+                subjects: vec![subject.to_owned()],
                 alternative_subject: Some(alternative.to_owned()),
                 ..filter("a")
             };

@@ -1,9 +1,15 @@
 //! Each refusal of a read: status, code, text, whether repeating is safe.
 
-use axum::response::{IntoResponse, Response};
+use access::AuthError;
+use axum::{
+    extract::rejection::BytesRejection,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderValue, StatusCode, header};
 use service::problem::Problem;
 use store::StoreError;
+
+use crate::router::BODY_MAX;
 
 /// Why a feed or a subscription is not answered.
 #[derive(Debug)]
@@ -12,6 +18,8 @@ pub enum Refusal {
     Wrong(Vec<(String, String)>),
     /// Known and not allowed, with the contract's plain text. 401 or 403.
     Text(StatusCode, String),
+    /// A caller without a token sees nothing here. 401.
+    Anonymous,
     /// There is nothing of that name, or the register does not know the unit or person. 404.
     Unknown(&'static str),
     /// `after` is not in the feed any more, or never was: the oldest and the newest cursor. 410.
@@ -30,6 +38,16 @@ pub enum Refusal {
     TooLarge(usize),
     /// The body broke off. 400.
     BodyBroken,
+}
+
+impl From<BytesRejection> for Refusal {
+    fn from(rejection: BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Self::TooLarge(BODY_MAX)
+        } else {
+            Self::BodyBroken
+        }
+    }
 }
 
 impl From<StoreError> for Refusal {
@@ -51,6 +69,7 @@ impl Refusal {
                 Problem::new(StatusCode::BAD_REQUEST, "invalid-request").detail(detail.join("; ")).violations(violations)
             }
             Self::Text(status, text) => Problem::new(status, "refused").detail(text),
+            Self::Anonymous => Problem::new(StatusCode::UNAUTHORIZED, "token-needed"),
             Self::Unknown(what) => Problem::new(StatusCode::NOT_FOUND, "not-found").detail(format!("There is no such {what}.")),
             Self::Gone(oldest, newest) => Problem::new(StatusCode::GONE, "position-gone").detail(format!(
                 "`after` is not a position of this feed any more, or not yet. Go on with after={oldest} (the oldest kept event) or after={newest} (the newest)."
@@ -94,6 +113,9 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         if let Self::Text(status, text) = self {
             return quoted(status, &text);
+        }
+        if matches!(self, Self::Anonymous) {
+            return AuthError::Missing.into_response();
         }
         let cursors = if let Self::Gone(oldest, newest) = &self {
             Some((oldest.clone(), newest.clone()))

@@ -52,6 +52,8 @@ pub struct Page {
     pub events: Vec<Event>,
     /// Where a reader goes on.
     pub position: Sequence,
+    /// How many events were left out.
+    pub refused: usize,
     /// Whether there may be more now.
     pub more: bool,
 }
@@ -117,7 +119,7 @@ impl QueryApi {
 
     async fn scan(&self, reading: &Reading<'_>, after: Sequence) -> Result<Page, Refusal> {
         let _timer = self.inner.metrics.page_seconds.start_timer();
-        let mut page = Page { events: Vec::new(), position: after, more: true };
+        let mut page = Page { events: Vec::new(), position: after, refused: 0, more: true };
         for look in 0..self.inner.config.scan_chunks {
             let head = self.inner.head.get(&self.inner.store).await?.last;
             let missing = page.missing(reading.size);
@@ -148,7 +150,10 @@ impl QueryApi {
         for ((sequence, event), decision) in rows.into_iter().zip(decisions) {
             match decision {
                 Decision::Permit => page.events.push(event),
-                Decision::Refuse => self.inner.metrics.refused.inc(),
+                Decision::Refuse => {
+                    page.refused += 1;
+                    self.inner.metrics.refused.inc();
+                }
                 Decision::Unknown => return Taken::Unknown,
             }
             page.position = sequence;

@@ -46,7 +46,7 @@ fn filter_of(query: &Query, headers: &HeaderMap) -> Result<FeedFilter, Refusal> 
     }
     Ok(FeedFilter {
         resource: Some(resource.to_owned()),
-        subject: query.get("subject").map(subject::canonical),
+        subjects: query.get("subject").map(subject::canonical).into_iter().collect(),
         alternative_subject: alternative.map(str::to_owned),
         types: query.patterns("type")?,
         ..FeedFilter::default()

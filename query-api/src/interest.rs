@@ -12,7 +12,8 @@ pub fn may_match(filter: &FeedFilter, event: &Event) -> bool {
         wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
     };
     same(&filter.resource, Some(event.resource()))
-        && same(&filter.subject, event.canonical_subject().as_deref())
+        && (filter.subjects.is_empty()
+            || event.canonical_subject().is_some_and(|subject| filter.subjects.contains(&subject)))
         && same(&filter.alternative_subject, event.alternative_subject())
         && same(&filter.instance, event.resource_instance())
         && any(&filter.types, |pattern| may_be_like(pattern, event.event_type()))
@@ -56,7 +57,7 @@ mod tests {
         assert!(may_match(&filter, &event()));
         for other in [
             FeedFilter { resource: Some("urn:altinn:resource:s".into()), ..filter.clone() },
-            FeedFilter { subject: Some("/party/2".into()), ..filter.clone() },
+            FeedFilter { subjects: vec!["/party/2".into()], ..filter.clone() },
             FeedFilter { alternative_subject: Some("/org/2".into()), ..filter.clone() },
             FeedFilter { instance: Some("1/2".into()), ..filter.clone() },
             FeedFilter { types: vec!["app.Created".into()], ..filter.clone() },
@@ -70,7 +71,7 @@ mod tests {
     fn what_only_the_database_can_tell_wakes() {
         let filter = of_resource();
         for perhaps in [
-            FeedFilter { subject: Some("/party/1".into()), ..filter.clone() },
+            FeedFilter { subjects: vec!["/party/2".into(), "/party/1".into()], ..filter.clone() },
             FeedFilter { types: vec!["x".into(), "app.%".into()], ..filter.clone() },
             FeedFilter { types_any_case: vec!["APP.created".into()], ..filter.clone() },
             FeedFilter { sources_any_case: vec!["https://x.no/a".into()], ..filter.clone() },

@@ -2,6 +2,7 @@
 
 use event::Micros;
 use http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
 
 use crate::{
     config::{SIZE_DEFAULT, SIZE_MAX, WAIT_MAX},
@@ -45,19 +46,7 @@ impl Query {
     /// There are too many, one is too long, or one ends with a backslash that stands before nothing.
     pub fn patterns(&self, name: &str) -> Result<Vec<String>, Refusal> {
         let found = self.0.iter().filter(|(key, value)| key.eq_ignore_ascii_case(name) && !value.is_empty());
-        let patterns: Vec<String> = found.map(|(_, value)| value.clone()).collect();
-        if patterns.len() > PATTERNS_MAX {
-            return Err(Refusal::wrong(name, format!("may be given {PATTERNS_MAX} times")));
-        }
-        for pattern in &patterns {
-            if pattern.len() > PATTERN_MAX {
-                return Err(Refusal::wrong(name, format!("is longer than {PATTERN_MAX} bytes")));
-            }
-            if pattern.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1 {
-                return Err(Refusal::wrong(name, "ends with a backslash that stands before nothing"));
-            }
-        }
-        Ok(patterns)
+        checked_patterns(name, found.map(|(_, value)| value.clone()).collect())
     }
 
     /// Everything but one parameter, for a link to the next page.
@@ -71,14 +60,7 @@ impl Query {
     /// # Errors
     /// The text is no time, or has no zone.
     pub fn time(&self, name: &str) -> Result<Option<Micros>, Refusal> {
-        let Some(text) = self.get(name) else { return Ok(None) };
-        let text = text.trim().replace(' ', "+");
-        match read_time(&text) {
-            Some(time) => Ok(Some(time)),
-            None => {
-                Err(Refusal::wrong(name, "must be a time with a time zone; example: 2026-11-23T12:00:00Z"))
-            }
-        }
+        self.get(name).map(|text| time(name, &text.trim().replace(' ', "+"))).transpose()
     }
 
     /// A whole number.
@@ -88,6 +70,20 @@ impl Query {
     pub fn number(&self, name: &str) -> Result<Option<i64>, Refusal> {
         let Some(text) = self.get(name) else { return Ok(None) };
         text.parse().map(Some).map_err(|_| Refusal::wrong(name, "is not a whole number"))
+    }
+
+    /// The parties asked about: repeated, or listed with commas. Numbers below 1 count as absent (contract §1.4).
+    ///
+    /// # Errors
+    /// One of them is no whole number.
+    pub fn parties(&self) -> Result<Vec<i64>, Refusal> {
+        let found = self.0.iter().filter(|(key, _)| key.eq_ignore_ascii_case("party"));
+        let texts =
+            found.flat_map(|(_, value)| value.split(',')).map(str::trim).filter(|text| !text.is_empty());
+        let parties: Result<Vec<i64>, _> = texts.map(str::parse).collect();
+        let parties =
+            parties.map_err(|_| Refusal::wrong("party", "is not a whole number, nor a list of them"))?;
+        Ok(parties.into_iter().filter(|party| *party > 0).collect())
     }
 
     /// `wait`, in seconds; beyond the longest it is the longest.
@@ -122,11 +118,51 @@ impl Query {
     }
 }
 
+/// Patterns that Postgres can compare with.
+///
+/// # Errors
+/// There are too many, one is too long, holds a control character, or ends with a backslash that stands before nothing.
+pub fn checked_patterns(name: &str, patterns: Vec<String>) -> Result<Vec<String>, Refusal> {
+    if patterns.len() > PATTERNS_MAX {
+        return Err(Refusal::wrong(name, format!("may be given {PATTERNS_MAX} times")));
+    }
+    for pattern in &patterns {
+        check_text(name, pattern)?;
+        if pattern.len() > PATTERN_MAX {
+            return Err(Refusal::wrong(name, format!("is longer than {PATTERN_MAX} bytes")));
+        }
+        if pattern.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1 {
+            return Err(Refusal::wrong(name, "ends with a backslash that stands before nothing"));
+        }
+    }
+    Ok(patterns)
+}
+
+/// A time with zone.
+///
+/// # Errors
+/// The text is no time, or has no zone.
+pub fn time(name: &str, text: &str) -> Result<Micros, Refusal> {
+    read_time(text)
+        .ok_or_else(|| Refusal::wrong(name, "must be a time with a time zone; example: 2026-11-23T12:00:00Z"))
+}
+
 /// RFC 3339, and the shorter form without seconds that the contract allows.
 fn read_time(text: &str) -> Option<Micros> {
     Micros::parse_rfc3339(text).or_else(|| {
         let (minutes, zone) = text.split_at_checked(16)?;
         Micros::parse_rfc3339(&format!("{minutes}:00{zone}"))
+    })
+}
+
+/// A JSON body; members that we do not know are ignored.
+///
+/// # Errors
+/// It has another shape. What is wrong is told by its place: a body may hold a person's number.
+pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| {
+        let place = format!("has not the expected shape at line {}, column {}", error.line(), error.column());
+        Refusal::wrong("body", place)
     })
 }
 
@@ -200,6 +236,13 @@ mod tests {
         assert!(read("type=a%5C%5C").patterns("type").is_ok());
         assert!(read(&format!("type={}", "a".repeat(513))).patterns("type").is_err());
         assert!(read(&"type=a&".repeat(51)).patterns("type").is_err());
+    }
+
+    #[test]
+    fn parties_are_repeated_or_listed() {
+        assert_eq!(read("party=1,2&PARTY= 3 &party=&party=0,-4").parties().unwrap(), [1, 2, 3]);
+        assert!(read("party=1,x").parties().is_err());
+        assert!(read("").parties().unwrap().is_empty());
     }
 
     #[test]

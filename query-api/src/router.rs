@@ -4,11 +4,13 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, FromRequestParts, State},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use http::{HeaderMap, StatusCode, Uri, request::Parts};
 
-use crate::{QueryApi, app_feed, error::Refusal, generic_feed, query, seed_feed, subscriptions};
+use crate::{
+    QueryApi, app_feed, error::Refusal, generic_feed, instance_feed, query, seed_feed, subscriptions,
+};
 
 /// Largest body of a subscription request, in bytes.
 pub const BODY_MAX: usize = 64 * 1024;
@@ -17,10 +19,14 @@ pub const BODY_MAX: usize = 64 * 1024;
 pub fn router(api: QueryApi) -> Router {
     Router::new()
         // Feeds.
-        .route("/events/api/v1/app/party", get(app_feed::party_feed))
+        .route("/events/api/v1/app/party", get(app_feed::party_feed).post(app_feed::parties_feed))
         .route("/events/api/v1/app/{org}/{app}", get(app_feed::org_feed))
         .route("/events/api/v1/events", get(generic_feed::feed))
+        // Feeds of the seed document.
         .route("/events/instanceevents/{org}/{app}", get(seed_feed::feed))
+        .route("/events/instanceeventsforparty", post(seed_feed::party_feed))
+        .route("/events/instanceeventsforinstance/{party}/{guid}", post(instance_feed::feed))
+        .route("/events/instanceeventsforinstance/{instance}", post(instance_feed::encoded_feed))
         // Subscriptions.
         .route("/events/api/v1/subscriptions", get(subscriptions::list).post(subscriptions::create))
         .route("/events/api/v1/subscriptions/{id}", get(subscriptions::show).delete(subscriptions::delete))

@@ -1,18 +1,31 @@
-//! `GET /events/instanceevents/{org}/{app}?from=&eventType=`: the app feed of the seed document.
+//! The feeds of the seed document.
 //!
-//! The scope `altinn:events/{org}/{app}` gives the whole feed, also to a supplier to whom the org delegated it. `from` compares
+//! `GET /events/instanceevents/{org}/{app}?from=&eventType=`, of an app: the scope `altinn:events/{org}/{app}` gives the whole feed, also to a supplier to whom the org delegated it. `from` compares
 //! the registration, so that a reader who asks for what has come since its last look misses no event that came late.
+//!
+//! `POST /events/instanceeventsforparty/`, of one party: its number stands in the body, never in an address. Rights are asked for
+//! each event. A reader goes on with `after`, which `next` holds; the body is sent again.
 
 use access::{Authenticated, Caller};
 use axum::{
-    extract::{Path, State},
+    body::Bytes,
+    extract::{Path, State, rejection::BytesRejection},
     response::{IntoResponse, Response},
 };
 use event::resource;
 use http::StatusCode;
+use serde::Deserialize;
 use store::FeedFilter;
 
-use crate::{QueryApi, answer::Wanted, error::Refusal, feed::Rights, query::Query, router::Asked};
+use crate::{
+    QueryApi,
+    answer::Wanted,
+    app_feed::About,
+    error::Refusal,
+    feed::Rights,
+    query::{self, Query, check_text},
+    router::{Asked, SaysJson},
+};
 
 /// The events of one app.
 pub async fn feed(
@@ -37,7 +50,87 @@ pub async fn feed(
     api.seed_page(&caller, resource, &asked).await.unwrap_or_else(Refusal::into_response)
 }
 
+/// The body of [`party_feed`].
+#[derive(Deserialize)]
+struct Asking {
+    /// `{org}/{app}`; absent for all apps.
+    #[serde(rename = "appId")]
+    app_id: Option<String>,
+    party: Numbers,
+    /// The oldest registration.
+    fromtime: Option<String>,
+    /// A type, or a pattern for types.
+    r#type: Option<String>,
+}
+
+/// Whose events; one of the two.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Numbers {
+    person_number: Option<String>,
+    organisation_number: Option<String>,
+}
+
+/// The events about one party.
+pub async fn party_feed(
+    asked: Asked,
+    _: SaysJson,
+    State(api): State<QueryApi>,
+    Authenticated(caller): Authenticated,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let page = async {
+        let asking: Asking = query::from_json(&body?)?;
+        api.seed_party_page(&caller, asking, &asked).await
+    };
+    page.await.unwrap_or_else(Refusal::into_response)
+}
+
+impl Asking {
+    fn about(&self) -> Result<About, Refusal> {
+        let given = |number: &Option<String>| number.clone().filter(|number| !number.is_empty());
+        match (given(&self.party.person_number), given(&self.party.organisation_number)) {
+            (Some(person), None) => Ok(About::Person(person)),
+            (None, Some(organisation)) => Ok(About::Unit(organisation)),
+            (Some(_), Some(_)) | (None, None) => {
+                Err(Refusal::wrong("party", "must have either personNumber or organisationNumber"))
+            }
+        }
+    }
+
+    fn resource(&self) -> Result<Option<String>, Refusal> {
+        let Some(id) = self.app_id.as_deref().filter(|id| !id.is_empty()) else { return Ok(None) };
+        check_text("appId", id)?;
+        match id.split_once('/') {
+            Some((org, app)) if !org.is_empty() && !app.is_empty() => Ok(Some(resource::app(org, app))),
+            Some(_) | None => Err(Refusal::wrong("appId", "must be {org}/{app}")),
+        }
+    }
+}
+
 impl QueryApi {
+    async fn seed_party_page(
+        &self,
+        caller: &Caller,
+        asking: Asking,
+        asked: &Asked,
+    ) -> Result<Response, Refusal> {
+        let query = Query::read(asked.uri.query())?;
+        let from = asking.fromtime.as_deref().map(|text| query::time("fromtime", text)).transpose()?;
+        if query.get("after").is_none() && from.is_none() {
+            return Err(Refusal::wrong("fromtime", "or the parameter after must be given"));
+        }
+        let filter = FeedFilter {
+            resource: asking.resource()?,
+            registered_from: from,
+            types_any_case: query::checked_patterns("type", asking.r#type.iter().cloned().collect())?,
+            subjects: self.subjects_of(asking.about()?).await?,
+            ..FeedFilter::default()
+        };
+        let size = query.app_size()?;
+        self.answer(Wanted { caller, rights: Rights::ByResource, filter, size }, &query, &asked.uri).await
+    }
+
     async fn seed_page(&self, caller: &Caller, resource: String, asked: &Asked) -> Result<Response, Refusal> {
         let query = Query::read(asked.uri.query())?;
         if query.get("after").is_none() && query.get("from").is_none() {

@@ -17,7 +17,7 @@ use crate::{
     QueryApi,
     config::{PERSON_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX},
     error::Refusal,
-    router::{BODY_MAX, SaysJson},
+    router::SaysJson,
     wish::{Kind, Wish},
 };
 
@@ -76,7 +76,7 @@ pub async fn create(
     Authenticated(caller): Authenticated,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
-    let new = api.checked(&caller, &body.map_err(unread)?).await?;
+    let new = api.checked(&caller, &body?).await?;
     api.has_room(&new).await?;
     let (subscription, _) = api.inner.store.create_subscription(&new).await?;
     if !subscription.validated {
@@ -89,14 +89,6 @@ pub async fn create(
         response.headers_mut().insert(header::LOCATION, value);
     }
     Ok(response)
-}
-
-fn unread(rejection: BytesRejection) -> Refusal {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Refusal::TooLarge(BODY_MAX)
-    } else {
-        Refusal::BodyBroken
-    }
 }
 
 /// GET: all of the caller's subscriptions.

@@ -4,17 +4,18 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use event::Event;
 use service::prometheus::IntGauge;
 use store::FeedFilter;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::interest::may_match;
 
-/// All waiting readers, at most as many as it was made for.
+/// All waiting readers, at most as many as it was made for; a reader of many subjects counts once for each.
 pub struct Waiting {
     readers: Mutex<Readers>,
     /// Told when somebody comes.
@@ -26,15 +27,17 @@ pub struct Waiting {
 #[derive(Default)]
 struct Readers {
     by_key: HashMap<String, HashMap<u64, Reader>>,
-    /// Places that are taken; who was woken and looks keeps its place.
+    /// Keys of places that are taken; who was woken and looks keeps its place.
     places: usize,
     next: u64,
     closed: bool,
 }
 
+/// Stands under each of its keys; the first that fits wakes it.
+#[derive(Clone)]
 struct Reader {
-    filter: FeedFilter,
-    wake: oneshot::Sender<()>,
+    filter: Arc<FeedFilter>,
+    wake: CancellationToken,
 }
 
 /// Why a reader has no place.
@@ -49,29 +52,29 @@ pub enum NoPlace {
 /// A reader's place; dropping it gives it back. It is kept over any number of wakes.
 pub struct Place<'w> {
     waiting: &'w Waiting,
-    key: String,
+    keys: Vec<String>,
     number: u64,
-    woken: oneshot::Receiver<()>,
+    woken: CancellationToken,
 }
 
 impl Place<'_> {
     /// Ends when the reader should look again, which it does after it has called [`Place::renew`].
     pub async fn woken(&mut self) {
-        // A sender that was dropped has woken, too.
-        (&mut self.woken).await.ok();
+        self.woken.cancelled().await;
     }
 
     /// Waits once more; false when the process stops.
     pub fn renew(&mut self, filter: &FeedFilter) -> bool {
-        let (wake, woken) = oneshot::channel();
+        let reader = Reader { filter: Arc::new(filter.clone()), wake: CancellationToken::new() };
         let mut readers = self.waiting.lock();
         if readers.closed {
             return false;
         }
-        let reader = Reader { filter: filter.clone(), wake };
-        readers.by_key.entry(self.key.clone()).or_default().insert(self.number, reader);
+        for key in &self.keys {
+            readers.by_key.entry(key.clone()).or_default().insert(self.number, reader.clone());
+        }
         drop(readers);
-        self.woken = woken;
+        self.woken = reader.wake;
         self.waiting.somebody.notify_one();
         true
     }
@@ -80,23 +83,25 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut readers = self.waiting.lock();
-        if let Some(same) = readers.by_key.get_mut(&self.key) {
-            same.remove(&self.number);
-            if same.is_empty() {
-                readers.by_key.remove(&self.key);
+        for key in &self.keys {
+            if let Some(same) = readers.by_key.get_mut(key) {
+                same.remove(&self.number);
+                if same.is_empty() {
+                    readers.by_key.remove(key);
+                }
             }
         }
-        readers.places -= 1;
+        readers.places -= self.keys.len();
         self.waiting.counted(&readers);
     }
 }
 
-/// What a reader waits for: its subject, else its resource.
-fn key_of(filter: &FeedFilter) -> String {
-    match (&filter.subject, &filter.resource) {
-        (Some(subject), _) => subject_key(subject),
-        (None, Some(resource)) => resource_key(resource),
-        (None, None) => String::new(),
+/// What a reader waits for: its subjects, else its resource.
+fn keys_of(filter: &FeedFilter) -> Vec<String> {
+    if filter.subjects.is_empty() {
+        vec![filter.resource.as_deref().map(resource_key).unwrap_or_default()]
+    } else {
+        filter.subjects.iter().map(|subject| subject_key(subject)).collect()
     }
 }
 
@@ -131,16 +136,16 @@ impl Waiting {
         if readers.closed {
             return Err(NoPlace::Closed);
         }
-        if readers.places >= self.most {
+        let keys = keys_of(filter);
+        if readers.places + keys.len() > self.most {
             return Err(NoPlace::Full);
         }
-        readers.places += 1;
+        readers.places += keys.len();
         readers.next += 1;
         let number = readers.next;
         self.counted(&readers);
         drop(readers);
-        let (_, woken) = oneshot::channel();
-        let mut place = Place { waiting: self, key: key_of(filter), number, woken };
+        let mut place = Place { waiting: self, keys, number, woken: CancellationToken::new() };
         if place.renew(filter) { Ok(place) } else { Err(NoPlace::Closed) }
     }
 
@@ -157,7 +162,8 @@ impl Waiting {
 
     /// Wakes everybody.
     pub fn wake_all(&self) {
-        self.lock().by_key.clear();
+        let all = std::mem::take(&mut self.lock().by_key);
+        all.values().flat_map(HashMap::values).for_each(|reader| reader.wake.cancel());
     }
 
     /// Wakes everybody and takes nobody any more.
@@ -182,8 +188,7 @@ impl Waiting {
 fn wake_of(readers: &mut Readers, key: &str, event: &Event) {
     let Some(same) = readers.by_key.get_mut(key) else { return };
     for (_, reader) in same.extract_if(|_, reader| may_match(&reader.filter, event)) {
-        // Its place is dropped at this moment: it does not need to be woken.
-        reader.wake.send(()).ok();
+        reader.wake.cancel();
     }
     if same.is_empty() {
         readers.by_key.remove(key);
@@ -201,7 +206,7 @@ mod tests {
     fn filter(resource: &str, subject: Option<&str>) -> FeedFilter {
         FeedFilter {
             resource: Some(format!("urn:altinn:resource:{resource}")),
-            subject: subject.map(str::to_owned),
+            subjects: subject.map(str::to_owned).into_iter().collect(),
             ..FeedFilter::default()
         }
     }
@@ -213,20 +218,37 @@ mod tests {
         Event::parse(json.as_bytes()).unwrap()
     }
 
-    fn is_woken(place: &mut Place<'_>) -> bool {
-        place.woken.try_recv() != Err(oneshot::error::TryRecvError::Empty)
+    fn is_woken(place: &Place<'_>) -> bool {
+        place.woken.is_cancelled()
     }
 
     #[test]
     fn only_readers_of_the_event_are_woken() {
         let waiting = waiting(10);
-        let mut all = waiting.register(&filter("a", None)).unwrap();
+        let all = waiting.register(&filter("a", None)).unwrap();
         let mut mine = waiting.register(&filter("a", Some("/party/1"))).unwrap();
-        let mut other = waiting.register(&filter("b", Some("/party/1"))).unwrap();
+        let other = waiting.register(&filter("b", Some("/party/1"))).unwrap();
         waiting.wake(&[event("a", "/party/1")]);
-        assert!(is_woken(&mut all) && is_woken(&mut mine) && !is_woken(&mut other));
-        assert!(mine.renew(&filter("a", Some("/party/1"))) && !is_woken(&mut mine));
+        assert!(is_woken(&all) && is_woken(&mine) && !is_woken(&other));
+        assert!(mine.renew(&filter("a", Some("/party/1"))) && !is_woken(&mine));
         assert_eq!(waiting.gauge.get(), 3, "who was woken keeps its place");
+    }
+
+    #[test]
+    fn a_reader_of_many_subjects_is_woken_by_each_and_counts_for_each() {
+        let waiting = waiting(3);
+        let subjects = ["/party/1", "/party/2"].map(str::to_owned).to_vec();
+        let both = FeedFilter { subjects, ..FeedFilter::default() };
+        let mut place = waiting.register(&both).unwrap();
+        for subject in ["/party/1", "/party/2"] {
+            waiting.wake(&[event("a", "/party/3")]);
+            assert!(!is_woken(&place));
+            waiting.wake(&[event("a", subject)]);
+            assert!(is_woken(&place) && place.renew(&both));
+        }
+        assert_eq!(waiting.register(&both).err(), Some(NoPlace::Full));
+        drop(place);
+        assert!(waiting.is_empty() && waiting.lock().places == 0);
     }
 
     #[test]
@@ -247,7 +269,7 @@ mod tests {
         let waiting = waiting(1);
         let mut place = waiting.register(&filter("a", None)).unwrap();
         waiting.close();
-        assert!(is_woken(&mut place));
+        assert!(is_woken(&place));
         assert!(!place.renew(&filter("a", None)));
         drop(place);
         assert_eq!(waiting.register(&filter("a", None)).err(), Some(NoPlace::Closed));

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use sha2::{Digest, Sha256};
 
 pub(crate) const USER_ID: &str = "urn:altinn:userid";
+pub(crate) const ANONYMOUS: &str = "urn:altinn:anonymous";
 pub(crate) const ORG: &str = "urn:altinn:org";
 pub(crate) const APP: &str = "urn:altinn:app";
 pub(crate) const PARTY_ID: &str = "urn:altinn:partyid";

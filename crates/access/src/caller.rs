@@ -122,6 +122,29 @@ impl Caller {
         Ok(Self { identity: Arc::new(identity), platform: None })
     }
 
+    /// Nobody: no scopes, level 0, and the PDP is told that the subject is anonymous.
+    pub(crate) fn anonymous() -> Self {
+        let identity = Identity {
+            scopes: Scopes::default(),
+            org: None,
+            user_id: None,
+            party_id: None,
+            org_number: None,
+            system_user: None,
+            auth_level: 0,
+            consumer_number: None,
+            supplier: None,
+            expires: Micros(i64::MAX),
+            subject: Arc::new(Subject::anonymous()),
+        };
+        Self { identity: Arc::new(identity), platform: None }
+    }
+
+    /// Whether nobody is known: the request had no token.
+    pub fn is_anonymous(&self) -> bool {
+        self.subject.is_anonymous()
+    }
+
     /// The same caller with the platform access token of this request.
     #[must_use]
     pub fn with_platform(mut self, platform: Option<PlatformApp>) -> Self {

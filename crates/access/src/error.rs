@@ -16,6 +16,9 @@ pub enum AuthError {
     /// Who calls is known, and may not do this.
     #[error("the caller may not do this")]
     Forbidden,
+    /// Nobody is known, and the address has asked too often; later is fine.
+    #[error("the address has asked too often without a token")]
+    TooMany,
     /// The keys or certificates that would tell cannot be had now; repeating is safe.
     #[error("the keys that verify tokens cannot be had")]
     Unavailable,
@@ -27,6 +30,7 @@ impl AuthError {
         match self {
             Self::Missing | Self::Invalid => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -42,6 +46,10 @@ impl IntoResponse for AuthError {
                 response
             }
             Self::Forbidden => self.status().into_response(),
+            Self::TooMany => Problem::new(self.status(), "too-many-anonymous")
+                .retry_after(60)
+                .detail("Too many requests without a token came from this address; repeat in a minute, or send a token.")
+                .into_response(),
             Self::Unavailable => Problem::unavailable("keys-unavailable", 2)
                 .detail("The keys that verify tokens cannot be had now; nothing was done, repeat later.")
                 .into_response(),
@@ -75,14 +83,15 @@ mod tests {
             (AuthError::Missing, 401, true),
             (AuthError::Invalid, 401, true),
             (AuthError::Forbidden, 403, false),
+            (AuthError::TooMany, 429, false),
             (AuthError::Unavailable, 503, false),
         ] {
             let response = error.into_response();
             assert_eq!(response.status(), status);
             assert_eq!(response.headers().get(header::WWW_AUTHENTICATE).is_some(), bearer);
-            assert_eq!(response.headers().get(header::RETRY_AFTER).is_some(), status == 503);
+            assert_eq!(response.headers().get(header::RETRY_AFTER).is_some(), status == 503 || status == 429);
             let body = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap();
-            assert_eq!(body.is_empty(), status != 503);
+            assert_eq!(body.is_empty(), status < 429);
         }
     }
 }

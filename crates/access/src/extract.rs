@@ -2,7 +2,9 @@
 //!
 //! They work over every state that an [`Access`] can be taken from.
 
-use axum::extract::{FromRef, FromRequestParts};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
 use http::request::Parts;
 
 use crate::{
@@ -36,6 +38,11 @@ pub struct Publisher(pub Caller);
 /// A reader of the generic feed: a bearer token (else 401) with [`SUBSCRIBE`] (else 403).
 #[derive(Clone, Debug)]
 pub struct GenericReader(pub Caller);
+
+/// Anybody: with a bearer token that counts (else 401) its caller, without one the anonymous caller, of whom there may be so many
+/// a minute from one address (else 429).
+#[derive(Clone, Debug)]
+pub struct Visitor(pub Caller);
 
 impl<S> FromRequestParts<S> for Authenticated
 where
@@ -87,7 +94,9 @@ async fn app_in(parts: &Parts, access: &Access) -> Result<PlatformApp, AuthError
     match access.platform_token(&parts.headers).await {
         Ok(app) => app.ok_or(AuthError::Forbidden),
         Err(AuthError::Unavailable) => Err(AuthError::Unavailable),
-        Err(AuthError::Missing | AuthError::Invalid | AuthError::Forbidden) => Err(AuthError::Forbidden),
+        Err(AuthError::Missing | AuthError::Invalid | AuthError::Forbidden | AuthError::TooMany) => {
+            Err(AuthError::Forbidden)
+        }
     }
 }
 
@@ -102,4 +111,26 @@ where
         let Authenticated(caller) = Authenticated::from_request_parts(parts, state).await?;
         if caller.has_scope(SUBSCRIBE) { Ok(Self(caller)) } else { Err(AuthError::Forbidden) }
     }
+}
+
+impl<S> FromRequestParts<S> for Visitor
+where
+    S: Clone + Send + Sync,
+    Access: FromRef<S>,
+{
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AuthError> {
+        let access = Access::from_ref(state);
+        match access.authenticate(&parts.headers, &parts.method).await {
+            Err(AuthError::Missing) => access.visitor(peer(parts), &parts.headers).await.map(Self),
+            known => known.map(Self),
+        }
+    }
+}
+
+/// Who opened the connection; requests that came over none are one stranger.
+fn peer(parts: &Parts) -> IpAddr {
+    let connection = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip())
 }

@@ -10,7 +10,7 @@
 
 #![warn(missing_docs)]
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Method};
 use service::prometheus::{self, Registry};
@@ -32,12 +32,13 @@ mod register;
 mod settings;
 mod subject;
 mod token;
+mod visitors;
 mod xacml;
 
 pub use caller::{Caller, Identity, PlatformApp, Scopes};
 pub use decisions::Decision;
 pub use error::{AuthError, SetupError, Unavailable};
-pub use extract::{AppPublisher, Authenticated, GenericReader, Publisher};
+pub use extract::{AppPublisher, Authenticated, GenericReader, Publisher, Visitor};
 pub use platform::PLATFORM_HEADER;
 pub use question::Question;
 pub use settings::AccessSettings;
@@ -50,6 +51,7 @@ use neighbour::Neighbour;
 use pdp::Pdp;
 use platform::Platform;
 use register::Register;
+use visitors::Visitors;
 
 /// The one way to find out who calls and what they may do. Clones share caches and connections.
 #[derive(Clone)]
@@ -62,6 +64,7 @@ struct Inner {
     platform: Platform,
     decisions: Decisions,
     register: Arc<Register>,
+    visitors: Visitors,
     metrics: AccessMetrics,
 }
 
@@ -83,6 +86,7 @@ impl Access {
                 platform: Platform::new(neighbour("certificates"), settings.platform_certificates.clone()),
                 decisions: Decisions::new(pdp, settings.permit_ttl, settings.refusal_ttl, metrics.clone()),
                 register,
+                visitors: Visitors::new(settings),
                 metrics,
             }),
         })
@@ -112,6 +116,20 @@ impl Access {
     pub async fn platform_token(&self, headers: &HeaderMap) -> Result<Option<PlatformApp>, AuthError> {
         let app = self.inner.platform.app(headers).await;
         self.count(app)
+    }
+
+    /// The anonymous caller, for a request without a bearer token that came from `peer`; the real address may stand in the headers
+    /// of a trusted proxy.
+    ///
+    /// # Errors
+    /// [`AuthError::TooMany`] when the address has come too often in this minute.
+    pub async fn visitor(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Caller, AuthError> {
+        let address = self.inner.visitors.address(peer, headers);
+        if self.inner.visitors.admits(address).await {
+            Ok(Caller::anonymous())
+        } else {
+            Err(AuthError::TooMany)
+        }
     }
 
     /// The decisions, in the order of the questions. Waits at most the configured timeout for the PDP; without an answer the

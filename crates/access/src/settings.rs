@@ -1,7 +1,8 @@
 //! What can be set about access: addresses of the neighbours, lifetimes of caches, patience.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
+use ipnet::IpNet;
 use service::env::Env;
 use url::Url;
 
@@ -30,6 +31,10 @@ pub struct AccessSettings {
     pub max_connections: usize,
     /// Least time between two reloads of the keys because of an unknown key id.
     pub key_reload_pause: Duration,
+    /// Proxies whose `X-Forwarded-For` counts: addresses or networks.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Requests without a token that an address (of IPv6: a /64) may send a minute.
+    pub anonymous_per_minute: u32,
     /// Age at which the keys are loaded again in the background, so that a withdrawn one is noticed.
     pub key_refresh: Duration,
 }
@@ -53,6 +58,8 @@ impl AccessSettings {
             refusal_ttl: env.duration_ms("REFUSAL_TTL_MS", 5_000),
             timeout: env.duration_ms("ACCESS_TIMEOUT_MS", 2_000),
             max_connections: env.parsed("ACCESS_MAX_CONNECTIONS", "a whole number above 0", "32"),
+            trusted_proxies: networks(env, "TRUSTED_PROXIES"),
+            anonymous_per_minute: env.parsed("ANONYMOUS_PER_MINUTE", "a whole number", "60"),
             key_reload_pause: Duration::from_secs(60),
             key_refresh: Duration::from_secs(300),
         };
@@ -81,6 +88,8 @@ impl AccessSettings {
             refusal_ttl: REFUSAL_TTL_MAX,
             timeout: Duration::from_secs(2),
             max_connections: 32,
+            trusted_proxies: Vec::new(),
+            anonymous_per_minute: 60,
             key_reload_pause: Duration::from_secs(60),
             key_refresh: Duration::from_secs(300),
         }
@@ -113,6 +122,18 @@ impl AccessSettings {
 
 fn local_certificates(base_url: &str) -> String {
     format!("{base_url}/platform-certificates/{{issuer}}-access-token-public-cert")
+}
+
+/// Addresses and networks, separated by commas; none when nothing is set.
+fn networks(env: &Env, name: &'static str) -> Vec<IpNet> {
+    let text = env.text(name, "");
+    let listed = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let read = |item: &str| item.parse().or_else(|_| item.parse::<IpAddr>().map(IpNet::from)).ok();
+    let networks: Option<Vec<IpNet>> = listed.map(read).collect();
+    networks.unwrap_or_else(|| {
+        env.mistake(name, "is not a list of addresses and networks; example: 10.0.0.0/8,192.0.2.1");
+        Vec::new()
+    })
 }
 
 /// A base address; a missing slash at its end is added, because paths are joined to it.
@@ -156,9 +177,10 @@ mod tests {
             ("PLATFORM_CERTIFICATES", "http://localhost/cert"),
             ("AUTHORIZATION_API", "ftp://localhost/"),
             ("ACCESS_MAX_CONNECTIONS", "0"),
+            ("TRUSTED_PROXIES", "10.0.0.0/8, somewhere"),
         ]);
         drop(AccessSettings::from_env(&env));
-        assert_eq!(env.finish().unwrap_err().0.len(), 5);
+        assert_eq!(env.finish().unwrap_err().0.len(), 6);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     attribute::{
-        Attribute, ORGANISATION_NUMBER, ORGANISATION_NUMBER_OLD, PARTY_ID, PERSON_UUID, SCOPE, SESSION_ID,
-        SYSTEM_USER, USER_ID, digest_into, is_urn, of_party_text,
+        ANONYMOUS, Attribute, ORGANISATION_NUMBER, ORGANISATION_NUMBER_OLD, PARTY_ID, PERSON_UUID, SCOPE,
+        SESSION_ID, SYSTEM_USER, USER_ID, digest_into, is_urn, of_party_text,
     },
     caller::{authority_number, system_user},
     claims::Claims,
@@ -15,8 +15,9 @@ use crate::{
 /// What .NET calls the issuer of a claim whose token names none; the existing service sends the same.
 const NO_ISSUER: &str = "LOCAL AUTHORITY";
 const ORG_NUMBER_CLAIM: &str = "urn:altinn:orgNumber";
-/// Claims that name an identity; at most one of them becomes an attribute.
-const IDENTITIES: [&str; 7] = [
+/// Claims that name an identity; at most one of them becomes an attribute. No token says that nobody is known.
+const IDENTITIES: [&str; 8] = [
+    ANONYMOUS,
     PERSON_UUID,
     USER_ID,
     PARTY_ID,
@@ -37,6 +38,15 @@ impl Subject {
         let mut hasher = Sha256::new();
         digest_into(&mut hasher, &attributes);
         Self { digest: hasher.finalize().into(), attributes }
+    }
+
+    /// Nobody who is known.
+    pub(crate) fn anonymous() -> Self {
+        Self::new(vec![Attribute::new(ANONYMOUS, "true")])
+    }
+
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.attributes.iter().any(|attribute| attribute.id == ANONYMOUS)
     }
 
     /// From a consumer string.

@@ -36,8 +36,8 @@ impl FeedHead {
 pub struct FeedFilter {
     /// Exactly this resource.
     pub resource: Option<String>,
-    /// Exactly this canonical subject.
-    pub subject: Option<String>,
+    /// Any of these canonical subjects; empty for all subjects.
+    pub subjects: Vec<String>,
     /// Exactly this alternative subject.
     pub alternative_subject: Option<String>,
     /// Any of these `LIKE` patterns; empty for all types.
@@ -106,13 +106,17 @@ fn some(list: &[String]) -> Option<&[String]> {
 impl FeedFilter {
     /// Whether rows of the leading column may be left out. The leading column is the subject if there is one, as the rarer.
     fn is_residual(&self) -> bool {
-        let leading = match (&self.subject, &self.resource) {
-            (Some(subject), _) => Self { subject: Some(subject.clone()), ..Self::default() },
-            (None, resource) => Self { resource: resource.clone(), ..Self::default() },
+        let leading = if self.subjects.is_empty() {
+            Self { resource: self.resource.clone(), ..Self::default() }
+        } else {
+            Self { subjects: self.subjects.clone(), ..Self::default() }
         };
         *self != leading
     }
 }
+
+/// Most rows that a look at many subjects takes: each subject may have to give so many.
+const SCAN_OF_MANY: i64 = 1_000;
 
 fn no_leading_column() -> StoreError {
     StoreError::Settings("a feed needs a resource or a subject".to_owned())
@@ -151,7 +155,7 @@ impl Store {
     /// [`StoreError::Settings`] when the filter names neither resource nor subject, [`StoreError::Unavailable`].
     pub async fn page(&self, filter: &FeedFilter, stretch: Stretch) -> Result<FeedPage, StoreError> {
         let Stretch { head, after, limit, .. } = stretch;
-        let looked_at = if filter.is_residual() {
+        let looked_at = if filter.is_residual() || filter.subjects.len() > 1 {
             answered(self.look(filter, stretch)).await?
         } else {
             answered(self.take_all(filter, after, limit)).await?
@@ -182,7 +186,7 @@ impl Store {
         after: Sequence,
         limit: i64,
     ) -> Result<Vec<PgRow>, StoreError> {
-        let (statement, leading) = match (&filter.subject, &filter.resource) {
+        let (statement, leading) = match (filter.subjects.first(), &filter.resource) {
             (Some(subject), _) => (include_str!("../sql/page_of_subject.sql"), subject),
             (None, Some(resource)) => (include_str!("../sql/page_of_resource.sql"), resource),
             (None, None) => return Err(no_leading_column()),
@@ -190,18 +194,25 @@ impl Store {
         Ok(sqlx::query(statement).bind(leading).bind(after.0).bind(limit).fetch_all(&self.pool).await?)
     }
 
-    /// Rows of the leading column are judged one by one.
+    /// Rows of the leading column are judged one by one. Of many subjects, each gives its next rows.
     async fn look(&self, filter: &FeedFilter, stretch: Stretch) -> Result<Vec<PgRow>, StoreError> {
-        let Stretch { after, limit, scan, .. } = stretch;
-        let (statement, leading, resource) = match (&filter.subject, &filter.resource) {
-            (Some(subject), resource) => {
-                (include_str!("../sql/page_by_subject.sql"), subject, resource.as_deref())
+        let Stretch { after, limit, .. } = stretch;
+        let many = filter.subjects.len() > 1;
+        let scan = if many { stretch.scan.min(SCAN_OF_MANY).max(limit) } else { stretch.scan };
+        let resource = filter.resource.as_deref();
+        let (query, resource) = match (filter.subjects.as_slice(), resource) {
+            ([], Some(resource)) => {
+                (sqlx::query(include_str!("../sql/page_by_resource.sql")).bind(resource), None)
             }
-            (None, Some(resource)) => (include_str!("../sql/page_by_resource.sql"), resource, None),
-            (None, None) => return Err(no_leading_column()),
+            ([], None) => return Err(no_leading_column()),
+            ([subject], _) => {
+                (sqlx::query(include_str!("../sql/page_by_subject.sql")).bind(subject), resource)
+            }
+            (subjects, _) => {
+                (sqlx::query(include_str!("../sql/page_by_subjects.sql")).bind(subjects), resource)
+            }
         };
-        Ok(sqlx::query(statement)
-            .bind(leading)
+        Ok(query
             .bind(after.0)
             .bind(resource)
             .bind(filter.alternative_subject.as_deref())

@@ -117,9 +117,14 @@ async fn every_filter_tells_two_rows_apart() {
         page.rows.iter().map(|row| row.sequence.0).collect()
     };
     assert_eq!(found(both(|f| f.resource = Some("urn:altinn:resource:r1".into()))).await, [1]);
-    assert_eq!(found(both(|f| f.subject = Some("/party/2".into()))).await, [2]);
+    assert_eq!(found(both(|f| f.subjects = vec!["/party/2".into()])).await, [2]);
+    let listed = ["/party/2", "/party/9", "/party/1", "/party/2"].map(str::to_owned);
+    assert_eq!(found(FeedFilter { subjects: listed.to_vec(), ..FeedFilter::default() }).await, [1, 2]);
+    let of_resource = Some("urn:altinn:resource:r2".to_owned());
+    let both_and = FeedFilter { subjects: listed.to_vec(), resource: of_resource, ..FeedFilter::default() };
+    assert_eq!(found(both_and).await, [2]);
     let of_two = |change: fn(&mut FeedFilter)| {
-        let mut filter = FeedFilter { subject: Some("/party/2".into()), ..FeedFilter::default() };
+        let mut filter = FeedFilter { subjects: vec!["/party/2".into()], ..FeedFilter::default() };
         change(&mut filter);
         filter
     };

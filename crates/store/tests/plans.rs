@@ -49,6 +49,9 @@ async fn filled(store: &Store, connection: &mut PgConnection) {
     let nothing = "'', 0, null, null, null, null, null, null, null, null, null, 1, 1";
     prepared(connection, "page_by_resource", types, nothing).await;
     prepared(connection, "page_by_subject", types, nothing).await;
+    let of_many = types.replacen("text", "text[]", 1);
+    let nothing = nothing.replacen("''", "array['', '']", 1);
+    prepared(connection, "page_by_subjects", &of_many, &nothing).await;
     prepared(connection, "page_of_resource", "text, bigint, bigint", "'', 0, 1").await;
     prepared(connection, "page_of_subject", "text, bigint, bigint", "'', 0, 1").await;
     prepared(connection, "sequence_of_id", "bigint", "0").await;
@@ -92,6 +95,10 @@ async fn feeds_use_their_indexes_and_stop_early() {
         assert!(plan.contains("events_1_subject_sequence_idx"), "{plan}");
         assert!(plan.contains("Rows Removed by Filter: 3"), "looks at more than the scan's bound: {plan}");
         assert!(!plan.contains("Sort"), "{plan}");
+        let many = page("/party/7", 5_000, "null", 4)
+            .replace("'/party/7'", "array['/party/7', '/party/8', '/party/9']");
+        let plan = explain(&mut connection, &format!("execute page_by_subjects {many}")).await;
+        assert!(plan.contains("events_1_subject_sequence_idx") && !plan.contains("Seq Scan"), "{plan}");
         sqlx::raw_sql("analyze events").execute(&mut *connection).await.unwrap();
     }
 }
@@ -122,17 +129,26 @@ async fn a_full_scan_of_a_feed_gives_every_row_once() {
     let store = store("full", 10_000).await;
     let mut connection = store.pool().acquire().await.unwrap();
     filled(&store, &mut connection).await;
-    let filter = FeedFilter { subject: Some("/party/7".into()), ..FeedFilter::default() };
-    let (mut after, mut seen) = (Sequence(0), Vec::new());
-    loop {
-        let stretch = Stretch { head: Sequence(39_999), after, limit: 3, scan: 5 };
-        let page = store.page(&filter, stretch).await.unwrap();
-        seen.extend(page.rows.iter().map(|row| row.sequence.0));
-        after = page.scanned_to;
-        if !page.more {
-            break;
+    let of_party = |party: i64| (0..10).map(move |n| party + n * 4_000);
+    let mut of_three: Vec<i64> = [7, 8, 9].into_iter().flat_map(of_party).collect();
+    of_three.sort_unstable();
+    for (subjects, expected) in [
+        (vec!["/party/7"], of_party(7).collect::<Vec<_>>()),
+        (vec!["/party/9", "/party/7", "/party/8"], of_three),
+    ] {
+        let subjects = subjects.into_iter().map(str::to_owned).collect();
+        let filter = FeedFilter { subjects, ..FeedFilter::default() };
+        let (mut after, mut seen) = (Sequence(0), Vec::new());
+        loop {
+            let stretch = Stretch { head: Sequence(39_999), after, limit: 3, scan: 5 };
+            let page = store.page(&filter, stretch).await.unwrap();
+            seen.extend(page.rows.iter().map(|row| row.sequence.0));
+            after = page.scanned_to;
+            if !page.more {
+                break;
+            }
         }
+        assert_eq!(seen, expected);
+        assert_eq!(after, Sequence(39_999));
     }
-    assert_eq!(seen, (0..10).map(|n| 7 + n * 4_000).collect::<Vec<_>>());
-    assert_eq!(after, Sequence(39_999));
 }

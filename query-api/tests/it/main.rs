@@ -9,6 +9,7 @@
 
 mod app_feeds;
 mod feed;
+mod parties;
 mod subscriptions;
 mod wait;
 mod world;
