@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use access::Caller;
+use access::{AuthError, Caller};
 use axum::response::{IntoResponse, Response};
 use event::{Event, subject};
 use http::{HeaderName, HeaderValue, Uri, header};
@@ -50,7 +50,7 @@ impl QueryApi {
         // Whether there is nothing or nothing for everybody is not told apart.
         let sees_nothing = read.events.is_empty() && (read.refused > 0 || query.get("after").is_none());
         if caller.is_anonymous() && sees_nothing {
-            return Err(Refusal::Anonymous);
+            return Err(Refusal::Caller(AuthError::Missing));
         }
         Ok(page(&read, &Link { config: &self.inner.config, uri, query, filter: &reading.filter }))
     }

@@ -18,8 +18,8 @@ pub enum Refusal {
     Wrong(Vec<(String, String)>),
     /// Known and not allowed, with the contract's plain text. 401 or 403.
     Text(StatusCode, String),
-    /// A caller without a token sees nothing here. 401.
-    Anonymous,
+    /// Turned away for who calls, with an empty body. 401 or 403.
+    Caller(AuthError),
     /// There is nothing of that name, or the register does not know the unit or person. 404.
     Unknown(&'static str),
     /// `after` is not in the feed any more, or never was: the oldest and the newest cursor. 410.
@@ -69,7 +69,7 @@ impl Refusal {
                 Problem::new(StatusCode::BAD_REQUEST, "invalid-request").detail(detail.join("; ")).violations(violations)
             }
             Self::Text(status, text) => Problem::new(status, "refused").detail(text),
-            Self::Anonymous => Problem::new(StatusCode::UNAUTHORIZED, "token-needed"),
+            Self::Caller(error) => Problem::new(error.status(), "refused"),
             Self::Unknown(what) => Problem::new(StatusCode::NOT_FOUND, "not-found").detail(format!("There is no such {what}.")),
             Self::Gone(oldest, newest) => Problem::new(StatusCode::GONE, "position-gone").detail(format!(
                 "`after` is not a position of this feed any more, or not yet. Go on with after={oldest} (the oldest kept event) or after={newest} (the newest)."
@@ -114,8 +114,8 @@ impl IntoResponse for Refusal {
         if let Self::Text(status, text) = self {
             return quoted(status, &text);
         }
-        if matches!(self, Self::Anonymous) {
-            return AuthError::Missing.into_response();
+        if let Self::Caller(error) = self {
+            return error.into_response();
         }
         let cursors = if let Self::Gone(oldest, newest) = &self {
             Some((oldest.clone(), newest.clone()))

@@ -1,6 +1,6 @@
 //! `/events/api/v1/subscriptions` (contract §6). The owner of a subscription is its creator.
 
-use access::{Authenticated, Caller, Decision, question};
+use access::{AuthError, Authenticated, Caller, Decision, question};
 use axum::{
     Json,
     body::Bytes,
@@ -120,6 +120,7 @@ pub async fn delete(
     Authenticated(caller): Authenticated,
     Path(id): Path<String>,
 ) -> Result<Response, Refusal> {
+    not_by_delegation(&caller)?;
     let subscription = api.owned(&caller, &id).await?;
     api.inner.store.delete_subscription(subscription.id).await?;
     Ok(StatusCode::OK.into_response())
@@ -154,6 +155,15 @@ pub async fn attempts(
     Ok(json_answer(StatusCode::OK, &Log { attempts, dead_letters: dead }))
 }
 
+/// What would outlive a delegation is for its consumer alone.
+fn not_by_delegation(caller: &Caller) -> Result<(), Refusal> {
+    if !caller.is_by_delegation() {
+        return Ok(());
+    }
+    let text = "A token that acts by delegation can neither create nor delete a subscription.";
+    Err(Refusal::Text(StatusCode::FORBIDDEN, text.to_owned()))
+}
+
 impl QueryApi {
     /// The subscription of that id when the caller created it.
     async fn owned(&self, caller: &Caller, id: &str) -> Result<Subscription, Refusal> {
@@ -173,13 +183,9 @@ impl QueryApi {
         wish.check_addresses(self.inner.config.addresses)?;
         let kind = wish.kind(&self.inner.config.apps_domain);
         if kind == Kind::Generic && !caller.has_scope(SUBSCRIBE) {
-            let text = format!("The scope {SUBSCRIBE} is needed to subscribe to this resource.");
-            return Err(Refusal::Text(StatusCode::FORBIDDEN, text));
+            return Err(Refusal::Caller(AuthError::Forbidden));
         }
-        if caller.is_by_delegation() {
-            let text = "A token that acts by delegation cannot create a subscription, which would outlive the delegation.";
-            return Err(Refusal::Text(StatusCode::FORBIDDEN, text.to_owned()));
-        }
+        not_by_delegation(caller)?;
         wish.check_resource()?;
         let consumer = caller.consumer();
         let (subject, resource) = match kind {

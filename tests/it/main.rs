@@ -8,6 +8,7 @@
 )]
 
 mod behind;
+mod callers;
 mod compose;
 mod contract;
 mod faults;
@@ -19,6 +20,7 @@ mod poison;
 mod probe;
 mod rebalance;
 mod repeat;
+mod rights;
 mod roundtrip;
 mod shutdown;
 mod webhook;

@@ -22,16 +22,21 @@ pub enum Mode {
     Late(Duration),
     /// Never, until the asker goes away.
     Hang,
+    /// So many times as it should, then never.
+    HangAfter(u64),
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Switch {
     mode: Mutex<Mode>,
     count: AtomicU64,
+    /// Requests since the mode was set.
+    since: AtomicU64,
 }
 
 impl Switch {
     pub(crate) fn set(&self, mode: Mode) {
+        self.since.store(0, Ordering::Relaxed);
         *self.mode.lock().unwrap_or_else(PoisonError::into_inner) = mode;
     }
 
@@ -42,9 +47,11 @@ impl Switch {
     /// Counts a request and behaves as the mode says; an error is the status to answer with.
     pub(crate) async fn pass(&self) -> Result<(), StatusCode> {
         self.count.fetch_add(1, Ordering::Relaxed);
+        let since = self.since.fetch_add(1, Ordering::Relaxed);
         let mode = *self.mode.lock().unwrap_or_else(PoisonError::into_inner);
         match mode {
             Mode::Answer => Ok(()),
+            Mode::HangAfter(answers) if since < answers => Ok(()),
             Mode::Fail(status) => {
                 Err(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
             }
@@ -52,7 +59,7 @@ impl Switch {
                 tokio::time::sleep(time).await;
                 Ok(())
             }
-            Mode::Hang => std::future::pending().await,
+            Mode::Hang | Mode::HangAfter(_) => std::future::pending().await,
         }
     }
 }

