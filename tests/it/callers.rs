@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, time::Duration
 use local_altinn::{LocalAltinn, TokenRequest};
 use platform_tests::{
     client::Client,
+    process::binary,
     world::{ALL, RESOURCE, World},
 };
 use reqwest::{Method, RequestBuilder};
@@ -225,4 +226,37 @@ fn every_route_has_a_row_in_the_table() {
     }
     assert!(served.len() > 10, "the routers are read: {served:?}");
     assert_eq!(served, known);
+}
+
+/// As in the help: `altinn-events token …`, then two blanks and what it is.
+fn examples(help: &str) -> Vec<Vec<String>> {
+    let lines = help.lines().filter_map(|line| line.trim().strip_prefix("altinn-events token"));
+    let command = |line: &str| line.trim_start_matches(' ').split("  ").next().unwrap_or_default().to_owned();
+    lines
+        .map(|line| {
+            let arguments = if line.starts_with("  ") { String::new() } else { command(line) };
+            arguments.split_whitespace().map(str::to_owned).collect()
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_of_the_token_command_gives_a_token() {
+    let altinn = local_altinn::start(local_altinn::Options::default()).await.unwrap();
+    let run = |arguments: Vec<String>| {
+        let command = std::process::Command::new(binary())
+            .arg("token")
+            .args(&arguments)
+            .env("ALTINN_URL", &altinn.base_url)
+            .output()
+            .unwrap();
+        (command.status.success(), String::from_utf8(command.stdout).unwrap())
+    };
+    let (_, help) = tokio::task::block_in_place(|| run(vec!["--help".to_owned()]));
+    let examples = examples(&help);
+    assert_eq!(examples.len(), 9, "one for each kind of caller: {examples:?}");
+    for arguments in examples {
+        let (is_ok, token) = tokio::task::block_in_place(|| run(arguments.clone()));
+        assert!(is_ok && token.trim().split('.').count() == 3, "{arguments:?}: {token}");
+    }
 }
