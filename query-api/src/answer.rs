@@ -52,7 +52,18 @@ impl QueryApi {
         if caller.is_anonymous() && sees_nothing {
             return Err(Refusal::Caller(AuthError::Missing));
         }
-        Ok(page(&read, &Link { config: &self.inner.config, uri, query, filter: &reading.filter }))
+        let subject = self.subject_of_link(&read, &reading.filter).await;
+        let config = &self.inner.config;
+        Ok(page(&read, &Link { config, uri, query, filter: &reading.filter, subject }))
+    }
+
+    /// A header cannot be in a link: the subject of the first event stands for the alternative one (contract §1.7). None where that
+    /// cannot be told; the cursor is there all the same.
+    async fn subject_of_link(&self, page: &Page, filter: &FeedFilter) -> Option<String> {
+        if filter.alternative_subject.is_none() || !filter.subjects.is_empty() {
+            return None;
+        }
+        self.canonical_subject(page.events.first()?.subject()?).await.ok()
     }
 }
 
@@ -66,6 +77,8 @@ struct Link<'a> {
     query: &'a Query,
     /// The filter that was read with.
     filter: &'a FeedFilter,
+    /// What stands for the alternative subject.
+    subject: Option<String>,
 }
 
 /// The answer for a page. `next` is there when the page has events or the scan stopped at its bound; `feed-cursor` always.
@@ -89,11 +102,7 @@ fn page(page: &Page, link: &Link<'_>) -> Response {
 
 fn next(page: &Page, link: &Link<'_>) -> String {
     let mut filter = link.filter.clone();
-    // A header cannot be in a link: the subject of the first event stands for the alternative one (contract §1.7).
-    let first = page.events.first().and_then(Event::canonical_subject);
-    let stands_for = filter.alternative_subject.is_some() && filter.subjects.is_empty();
-    let subject = first.filter(|subject| stands_for && !subject::is_person_number(subject));
-    if let Some(subject) = &subject {
+    if let Some(subject) = &link.subject {
         filter.alternative_subject = None;
         filter.subjects = vec![subject.clone()];
     }
@@ -104,8 +113,13 @@ fn next(page: &Page, link: &Link<'_>) -> String {
         link.uri.path(),
         encode(&cursor::encode(page.position, &filter))
     );
-    let rest = link.query.without("after").chain(subject.as_deref().map(|subject| ("subject", subject)));
-    for (name, value) in rest {
+    let stands_for = link.subject.as_deref().map(|subject| ("subject", subject));
+    for (name, value) in link.query.without("after").chain(stands_for) {
+        // A person's number is not written into a link: its party is the same subject.
+        let value = match filter.subjects.first() {
+            Some(subject) if subject::is_person_number(value) => subject,
+            Some(_) | None => value,
+        };
         text.push('&');
         text.push_str(&encode(name));
         text.push('=');
@@ -128,7 +142,7 @@ mod tests {
         let query = Query::read(Some(query)).unwrap();
         let filter = FeedFilter { resource: Some("r".into()), ..FeedFilter::default() };
         let uri = Uri::from_static("/events/api/v1/app/ttd/apps-test?after=0");
-        let link = Link { config: &config, uri: &uri, query: &query, filter: &filter };
+        let link = Link { config: &config, uri: &uri, query: &query, filter: &filter, subject: None };
         let page = Page { events: Vec::new(), position: Sequence(9), refused: 0, more: true };
         let cursor = cursor::encode(Sequence(9), &filter);
         assert_eq!(

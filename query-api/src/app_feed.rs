@@ -9,7 +9,10 @@ use axum::{
     extract::{Path, State, rejection::BytesRejection},
     response::{IntoResponse, Response},
 };
-use event::resource;
+use event::{
+    resource,
+    subject::{self, PartyNumber},
+};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use store::FeedFilter;
@@ -151,24 +154,41 @@ impl QueryApi {
         self.answer(Wanted { caller, rights, filter, size }, &query, &asked.uri).await
     }
 
+    /// A subject as the feed knows it: a number becomes its party. An organisation that nobody knows is itself.
+    ///
+    /// # Errors
+    /// A person whom Register does not know, or no answer from it.
+    pub(crate) async fn canonical_subject(&self, text: &str) -> Result<String, Refusal> {
+        let about = match subject::party_number(text) {
+            None => return Ok(subject::canonical(text)),
+            Some(PartyNumber::Organisation(number)) => About::Unit(number.to_owned()),
+            Some(PartyNumber::Person(number)) => About::Person(number.to_owned()),
+        };
+        let is_person = matches!(about, About::Person(_));
+        match self.subjects_of(about).await {
+            Err(Refusal::Unknown(_)) if !is_person => Ok(text.to_owned()),
+            found => found.map(|mut subjects| subjects.pop().unwrap_or_default()),
+        }
+    }
+
     /// The canonical subjects of whom a request asks about.
     ///
     /// # Errors
     /// Register does not know the unit or person, or gives no answer.
     pub(crate) async fn subjects_of(&self, about: About) -> Result<Vec<String>, Refusal> {
-        let subject = |party: i64| format!("/party/{party}");
+        let of_party = |party: i64| format!("/party/{party}");
         let found = match about {
             About::Nobody => return Ok(Vec::new()),
             About::Parties(mut parties) => {
                 parties.sort_unstable();
                 parties.dedup();
-                return Ok(parties.into_iter().map(subject).collect());
+                return Ok(parties.into_iter().map(of_party).collect());
             }
             About::Unit(unit) => self.inner.access.party_of_organisation(&unit).await,
             About::Person(person) => self.inner.access.party_of_person(&person).await,
         };
         match found {
-            Ok(Some(party)) => Ok(vec![subject(party)]),
+            Ok(Some(party)) => Ok(vec![of_party(party)]),
             Ok(None) => Err(Refusal::Unknown("unit or person")),
             Err(_) => Err(Refusal::Neighbour("Register")),
         }

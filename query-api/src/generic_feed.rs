@@ -46,8 +46,7 @@ fn filter_of(query: &Query, headers: &HeaderMap) -> Result<FeedFilter, Refusal> 
     }
     Ok(FeedFilter {
         resource: Some(resource.to_owned()),
-        subjects: query.get("subject").map(subject::canonical).into_iter().collect(),
-        alternative_subject: alternative.map(str::to_owned),
+        alternative_subject: alternative.map(subject::alternative),
         types: query.patterns("type")?,
         ..FeedFilter::default()
     })
@@ -56,7 +55,10 @@ fn filter_of(query: &Query, headers: &HeaderMap) -> Result<FeedFilter, Refusal> 
 impl QueryApi {
     async fn generic_page(&self, caller: &Caller, asked: &Asked) -> Result<Response, Refusal> {
         let query = Query::read(asked.uri.query())?;
-        let filter = filter_of(&query, &asked.headers)?;
+        let mut filter = filter_of(&query, &asked.headers)?;
+        if let Some(subject) = query.get("subject") {
+            filter.subjects = vec![self.canonical_subject(subject).await?];
+        }
         let size = query.generic_size()?;
         self.answer(Wanted { caller, rights: Rights::Generic, filter, size }, &query, &asked.uri).await
     }

@@ -60,9 +60,9 @@ async fn look(waiting: &Waiting, store: &Store, seen: Option<Sequence>) -> Resul
         return Ok(head);
     };
     if head > seen {
-        let rows = store.rows_between(seen, head, ROWS_MAX).await?;
-        let events: Result<Vec<Event>, _> =
-            rows.iter().map(|row| Event::parse(row.json.as_bytes())).collect();
+        let rows = store.with_subjects_between(seen, head, ROWS_MAX).await?;
+        let parsed = |(json, subject): (String, _)| Ok((Event::parse(json.as_bytes())?, subject));
+        let events: Result<Vec<_>, event::Violations> = rows.into_iter().map(parsed).collect();
         match events {
             Ok(events) => waiting.wake(&events),
             Err(_) => waiting.wake_all(),

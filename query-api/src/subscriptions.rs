@@ -18,7 +18,7 @@ use crate::{
     config::{PERSON_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX},
     error::Refusal,
     router::SaysJson,
-    wish::{Kind, Wish},
+    wish::{Kind, Wish, text_error},
 };
 
 const SUBSCRIBE: &str = "altinn:events.subscribe";
@@ -195,7 +195,10 @@ impl QueryApi {
                     wish.check_app(subject.as_deref(), caller.org.is_some(), consumer.is_some())?;
                 (subject, resource)
             }
-            Kind::Generic => (wish.canonical_subject(), wish.check_generic()?),
+            Kind::Generic => {
+                let resource = wish.check_generic()?;
+                (self.subject_wished(&wish).await?, resource)
+            }
         };
         let Some(consumer) = consumer else {
             return Err(Refusal::Text(StatusCode::BAD_REQUEST, "Missing event consumer".to_owned()));
@@ -216,8 +219,11 @@ impl QueryApi {
     /// The subject that is asked for, or the one that the alternative subject stands for. A Register that gives no answer is
     /// told as that: it says nothing about the number.
     async fn subject_wished(&self, wish: &Wish) -> Result<Option<String>, Refusal> {
-        if let Some(subject) = wish.canonical_subject() {
-            return Ok(Some(subject));
+        if let Some(subject) = &wish.subject {
+            return match self.canonical_subject(subject).await {
+                Err(Refusal::Unknown(_)) => Err(text_error("A valid subject is required")),
+                found => found.map(Some),
+            };
         }
         let Some(alternative) = &wish.alternative else { return Ok(None) };
         let found = match alternative.trim_start_matches('/').split_once('/') {

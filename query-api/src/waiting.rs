@@ -149,13 +149,14 @@ impl Waiting {
         if place.renew(filter) { Ok(place) } else { Err(NoPlace::Closed) }
     }
 
-    /// Wakes who may wait for one of these events.
-    pub fn wake(&self, events: &[Event]) {
+    /// Wakes who may wait for one of these events; each comes with its canonical subject.
+    pub fn wake(&self, events: &[(Event, Option<String>)]) {
         let mut readers = self.lock();
-        for event in events {
-            let subject = event.canonical_subject().map(|subject| subject_key(&subject));
-            for key in [Some(resource_key(event.resource())), subject].into_iter().flatten() {
-                wake_of(&mut readers, &key, event);
+        for (event, subject) in events {
+            let subject = subject.as_deref();
+            for key in [Some(resource_key(event.resource())), subject.map(subject_key)].into_iter().flatten()
+            {
+                wake_of(&mut readers, &key, event, subject);
             }
         }
     }
@@ -185,9 +186,9 @@ impl Waiting {
     }
 }
 
-fn wake_of(readers: &mut Readers, key: &str, event: &Event) {
+fn wake_of(readers: &mut Readers, key: &str, event: &Event, subject: Option<&str>) {
     let Some(same) = readers.by_key.get_mut(key) else { return };
-    for (_, reader) in same.extract_if(|_, reader| may_match(&reader.filter, event)) {
+    for (_, reader) in same.extract_if(|_, reader| may_match(&reader.filter, event, subject)) {
         reader.wake.cancel();
     }
     if same.is_empty() {
@@ -211,11 +212,11 @@ mod tests {
         }
     }
 
-    fn event(resource: &str, subject: &str) -> Event {
+    fn event(resource: &str, subject: &str) -> (Event, Option<String>) {
         let json = format!(
             r#"{{"specversion":"1.0","id":"1","source":"https://x.no","type":"t","subject":"{subject}","resource":"urn:altinn:resource:{resource}"}}"#
         );
-        Event::parse(json.as_bytes()).unwrap()
+        (Event::parse(json.as_bytes()).unwrap(), Some(subject.to_owned()))
     }
 
     fn is_woken(place: &Place<'_>) -> bool {

@@ -3,7 +3,6 @@
 use event::{
     address::AddressPolicy,
     resource::{self, APP_PREFIX},
-    subject,
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -50,7 +49,8 @@ pub enum Kind {
     Generic,
 }
 
-fn text_error(text: impl Into<String>) -> Refusal {
+/// A plain refusal of the contract.
+pub fn text_error(text: impl Into<String>) -> Refusal {
     Refusal::Text(StatusCode::BAD_REQUEST, text.into())
 }
 
@@ -192,11 +192,6 @@ impl Wish {
         }
         Ok(resource.clone())
     }
-
-    /// The subject in its canonical form.
-    pub fn canonical_subject(&self) -> Option<String> {
-        self.subject.as_deref().map(subject::canonical)
-    }
 }
 
 /// The resource of the app whose path a source filter is: exactly `/{org}/{app}`.
@@ -230,7 +225,7 @@ mod tests {
             r#"{"endpoint":"https://x.no/a","TypeFilter":"","SUBJECTfilter":"party/1","consumer":"/org/evil"}"#,
         );
         assert_eq!(read.endpoint.as_deref(), Some("https://x.no/a"));
-        assert_eq!((read.kind.as_deref(), read.canonical_subject().as_deref()), (None, Some("/party/1")));
+        assert_eq!((read.kind.as_deref(), read.subject.as_deref()), (None, Some("party/1")));
         assert!(Wish::read(b"[]").is_err());
     }
 

@@ -39,6 +39,15 @@ pub fn party_number(subject: &str) -> Option<PartyNumber<'_>> {
         .or_else(|| after(&PERSONS, 11).map(PartyNumber::Person))
 }
 
+/// An alternative subject in one spelling: `/organisation/{number}` or `/person/{number}`; any other text is itself.
+pub fn alternative(text: &str) -> String {
+    match party_number(text) {
+        Some(PartyNumber::Organisation(number)) => format!("/organisation/{number}"),
+        Some(PartyNumber::Person(number)) => format!("/person/{number}"),
+        None => text.to_owned(),
+    }
+}
+
 /// Whether the text names a person by number. Such a text is never a Kafka key, a label or part of a log line.
 pub fn is_person_number(subject: &str) -> bool {
     let subject = subject.to_ascii_lowercase();
@@ -76,6 +85,17 @@ mod tests {
         for text in ["/org/ttd", "/party/991825827", "/person/1", "991825827", "free text"] {
             assert!(party_number(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_spellings_of_an_alternative_subject_are_one() {
+        for text in
+            ["/org/991825827", "/organisation/991825827", "urn:altinn:organization:identifier-no:991825827"]
+        {
+            assert_eq!(alternative(text), "/organisation/991825827");
+        }
+        assert_eq!(alternative("urn:altinn:person:identifier-no:01010112345"), "/person/01010112345");
+        assert_eq!(alternative("/org/ttd"), "/org/ttd");
     }
 
     #[test]

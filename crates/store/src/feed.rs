@@ -38,7 +38,7 @@ pub struct FeedFilter {
     pub resource: Option<String>,
     /// Any of these canonical subjects; empty for all subjects.
     pub subjects: Vec<String>,
-    /// Exactly this alternative subject.
+    /// Exactly this alternative subject, in the spelling of [`event::subject::alternative`].
     pub alternative_subject: Option<String>,
     /// Any of these `LIKE` patterns; empty for all types.
     pub types: Vec<String>,
@@ -229,7 +229,7 @@ impl Store {
             .await?)
     }
 
-    /// All rows after `after` up to `to`, at most `limit`, for those who match them in memory.
+    /// All rows after `after` up to `to`, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -246,6 +246,25 @@ impl Store {
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(stored).collect()
+    }
+
+    /// The events after `after` up to `to`, at most `limit`, each with its canonical subject, for those who match them in memory.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn with_subjects_between(
+        &self,
+        after: Sequence,
+        to: Sequence,
+        limit: i64,
+    ) -> Result<Vec<(String, Option<String>)>, StoreError> {
+        let rows = sqlx::query(include_str!("../sql/with_subjects_between.sql"))
+            .bind(after.0)
+            .bind(to.0)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
     /// The newest event with that id, whatever its source and resource.

@@ -287,6 +287,10 @@ async fn insert(
     let times: Vec<Option<OffsetDateTime>> =
         fresh.iter().map(|(new, _)| new.event.time().map(Micros::to_time)).collect();
     let partitions: Vec<i32> = fresh.iter().map(|(new, _)| new.kafka_partition).collect();
+    let alternatives: Vec<Option<String>> = fresh
+        .iter()
+        .map(|(new, _)| new.event.alternative_subject().map(event::subject::alternative))
+        .collect();
     let offsets: Vec<i64> = fresh.iter().map(|(new, _)| new.kafka_offset).collect();
     sqlx::query(include_str!("../sql/insert_events.sql"))
         .bind(base)
@@ -300,7 +304,7 @@ async fn insert(
         .bind(column(Event::source))
         .bind(column(Event::resource))
         .bind(optional(|new| new.subject.as_deref()))
-        .bind(optional(|new| new.event.alternative_subject()))
+        .bind(alternatives)
         .bind(optional(|new| new.event.resource_instance()))
         .bind(column(Event::json))
         .execute(&mut **tx)

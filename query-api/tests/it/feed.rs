@@ -281,3 +281,56 @@ async fn a_page_that_the_pdp_answers_only_a_part_of_shows_nothing_unchecked_and_
     assert!(silences > 0, "a page that is whole proves nothing");
     assert_eq!(seen, (0..300).map(|n| format!("e{n}")).collect::<Vec<_>>());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_party_is_one_in_every_spelling_and_its_number_in_no_link() {
+    let world = World::new(&[]).await;
+    let (person, unit) =
+        ("urn:altinn:person:identifier-no:02857010054", "urn:altinn:organization:identifier-no:311783777");
+    let numbered = |id: &str, subject: &str, alternative: &str| {
+        parsed(&format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"https://x.no","type":"t","subject":"{subject}","alternativesubject":"{alternative}","resource":"{RESOURCE}"}}"#
+        ))
+    };
+    world.put_about("/party/50001337", numbered("of-person", person, "/person/02857010054")).await;
+    world.put_about("/party/51000002", numbered("of-unit", unit, "/org/311783777")).await;
+    let read = async |query: &str| {
+        world.get(&world.ttd(), &format!("{GENERIC}?resource={RESOURCE}&after=0{query}")).await
+    };
+    for (subject, id) in [
+        (person, "of-person"),
+        ("/person/02857010054", "of-person"),
+        ("party/50001337", "of-person"),
+        (unit, "of-unit"),
+        ("/organisation/311783777", "of-unit"),
+        ("/party/51000002", "of-unit"),
+    ] {
+        let page = read(&format!("&subject={subject}")).await;
+        assert_eq!(page.ids(), [id], "{subject}");
+        assert!(!page.next().contains("02857010054"), "{}", page.next());
+        assert!(
+            world.get(&world.ttd(), page.next()).await.ids().is_empty(),
+            "the link goes on where the page ended"
+        );
+    }
+    assert_eq!(read("&subject=/person/02857010053").await.status, StatusCode::NOT_FOUND);
+    for spelling in ["/org/311783777", "/organisation/311783777", unit] {
+        let headers = [("Altinn-AlternativeSubject", spelling)];
+        let page =
+            world.get_with(&world.ttd(), &format!("{GENERIC}?resource={RESOURCE}&after=0"), &headers).await;
+        assert_eq!(page.ids(), ["of-unit"], "{spelling}");
+        assert!(page.next().contains("subject=/party/51000002"), "{}", page.next());
+        assert!(world.get(&world.ttd(), page.next()).await.ids().is_empty());
+    }
+    let path = format!(
+        "{GENERIC}?resource={RESOURCE}&after={}&subject={unit}&wait=25",
+        read(&format!("&subject={unit}")).await.header("feed-cursor")
+    );
+    let waiting = world.ttd();
+    let publishing = async {
+        world.until("query_api_waiting", 1.0).await;
+        world.put_about("/party/51000002", numbered("woken", unit, "/org/311783777")).await;
+    };
+    let (page, ()) = tokio::join!(world.get(&waiting, &path), publishing);
+    assert_eq!(page.ids(), ["woken"], "a reader is woken by the party, not by the spelling");
+}

@@ -184,6 +184,14 @@ impl World {
         self.store.write_batch("events", &rows, &[step]).await.unwrap();
     }
 
+    /// Stores an event whose canonical subject Register has told.
+    pub(crate) async fn put_about(&self, subject: &str, event: Event) {
+        let kafka_offset = self.next_offset.fetch_add(1, Ordering::SeqCst);
+        let row = NewEvent { subject: Some(subject.to_owned()), event, kafka_partition: 0, kafka_offset };
+        let step = Advance { partition: 0, expected: kafka_offset, next: kafka_offset + 1 };
+        self.store.write_batch("events", &[row], &[step]).await.unwrap();
+    }
+
     /// The test department, with the scope to read and subscribe.
     pub(crate) fn ttd(&self) -> String {
         self.altinn.enterprise_token(Some("ttd"), "991825827", &["altinn:events.subscribe"])
