@@ -116,7 +116,47 @@ async fn ask<T>(access: &Access, Asked { unit, event }: Asked<T>) -> Answered<T>
 
 #[cfg(test)]
 mod tests {
+    use access::AccessSettings;
+    use local_altinn::{LocalAltinn, Mode};
+    use tokio::sync::mpsc;
+
     use super::*;
+
+    async fn platform() -> (LocalAltinn, Access) {
+        let local = local_altinn::start(local_altinn::Options::default()).await.unwrap();
+        let access = Access::new(&AccessSettings::local(&local.base_url)).unwrap();
+        (local, access)
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_known_does_not_overtake_one_that_is_waited_for() {
+        let (local, access) = platform().await;
+        access.main_unit_of("314000110").await.unwrap();
+        local.register().set(Mode::Fail(500));
+        let (ask, asked) = mpsc::unbounded_channel();
+        let (answer, mut answered) = mpsc::unbounded_channel();
+        for (event, number) in ["312601931", "314000110", "999999999"].into_iter().enumerate() {
+            let unit = Unit { number: number.to_owned(), style: Style::Party };
+            assert!(ask.send(Asked { unit, event }).is_ok());
+        }
+        drop(ask);
+        let waiting = IntGauge::new("waiting", "waiting").unwrap();
+        waiting.set(3);
+        let mend = async {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            assert!(answered.is_empty() && local.register().requests() > 1);
+            local.register().set(Mode::Answer);
+            let mut found = Vec::new();
+            while let Some(Answered { main_unit, event }) = answered.recv().await {
+                found.push((event, main_unit));
+            }
+            found
+        };
+        let ((), found) = tokio::join!(ask_all(&access, asked, answer, &waiting), mend);
+        let party = |id: &str| Some(format!("/party/{id}"));
+        assert_eq!(found, [(0, party("51000002")), (1, party("50000003")), (2, None)]);
+        assert_eq!(waiting.get(), 0);
+    }
 
     fn subject_of_main_unit(subject: &str, alternative: &str) -> Option<String> {
         let json = format!(
