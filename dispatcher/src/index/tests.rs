@@ -143,7 +143,7 @@ fn an_event_of_a_sub_unit_matches_those_of_its_main_unit_that_include_sub_units(
 #[test]
 fn a_main_unit_is_asked_for_only_while_a_subscription_of_the_resource_may_want_it() {
     let mut index = Index::new();
-    let here = event("urn:altinn:resource:app_TTD_Apps-Test", Some("/party/2"), "created");
+    let here = event(APP, Some("/party/2"), "created");
     let elsewhere = event("urn:altinn:resource:other", Some("/party/2"), "created");
     index.apply(subscription(1, APP, Some("/party/1"), None));
     index.apply(subscription(9, "urn:altinn:resource:other", Some("/party/1"), None));
