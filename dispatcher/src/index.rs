@@ -2,13 +2,15 @@
 //!
 //! A subscription is one slot of numbers; its texts are interned. Slots that share resource, subject and type hang in one
 //! chain, found by hash. An event asks at most four chains: its subject or none, its type or any. The source filter is tested
-//! on what they hold.
+//! on what they hold. Those that include sub-units are counted by resource, so that a main unit is asked for only where somebody
+//! wants to know; it costs an event two chains more.
 //!
 //! Invariants: a slot is in a chain exactly while its subscription may receive events; every slot is in `by_id`. Bound: about
 //! 340 bytes a subscription whose subject and endpoint nobody else has, so a million fit into 400 MB.
 
 use std::{
     borrow::Cow,
+    collections::HashMap,
     hash::{BuildHasher, RandomState},
 };
 
@@ -31,6 +33,8 @@ pub struct Index {
     free: Vec<SlotId>,
     by_id: HashTable<SlotId>,
     chains: HashTable<SlotId>,
+    /// How many slots in chains include sub-units, by resource; no zeros.
+    with_subunits: HashMap<TextId, u32>,
     hasher: RandomState,
 }
 
@@ -66,6 +70,8 @@ struct Slot {
     paused: bool,
     /// A source filter that no source passes.
     passes_nothing: bool,
+    /// Its subject stands for its sub-units too.
+    subunits: bool,
     chained: bool,
 }
 
@@ -97,6 +103,9 @@ impl Index {
             .insert_unique(hash, at, |at| hasher.hash_one(slots.get(*at as usize).map_or(0, |slot| slot.id)));
         if may_receive {
             self.chain(at, slot.key);
+            if slot.subunits {
+                *self.with_subunits.entry(slot.key.resource).or_default() += 1;
+            }
         }
     }
 
@@ -120,6 +129,7 @@ impl Index {
             validated: subscription.validated,
             paused: subscription.paused,
             passes_nothing: matches!(prefix, Some(None)),
+            subunits: subscription.include_subunits && subject.is_some(),
             chained: false,
         }
     }
@@ -177,6 +187,14 @@ impl Index {
         }
     }
 
+    fn one_less_with_subunits(&mut self, resource: TextId) {
+        let Some(count) = self.with_subunits.get_mut(&resource) else { return };
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            self.with_subunits.remove(&resource);
+        }
+    }
+
     /// Forgets a subscription.
     pub fn remove(&mut self, id: SubscriptionId) {
         let slots = &self.slots;
@@ -186,6 +204,9 @@ impl Index {
         let Some(slot) = self.slots.get(at as usize).copied() else { return };
         if slot.chained {
             self.unchain(at, &slot);
+            if slot.subunits {
+                self.one_less_with_subunits(slot.key.resource);
+            }
         }
         let Key { resource, subject, kind } = slot.key;
         for text in [slot.endpoint, slot.consumer, resource, subject, kind, slot.source] {
@@ -196,25 +217,51 @@ impl Index {
 
     /// The subscriptions that an event matches: validated, not paused, every filter passed.
     pub fn matches(&self, event: &Event) -> Vec<Found<'_>> {
-        let mut found = Vec::new();
-        let Some(resource) = self.texts.find(&lower_case(event.resource())) else { return found };
+        let Some(resource) = self.resource_of(event) else { return Vec::new() };
         let subject = event.canonical_subject().and_then(|subject| self.texts.find(&subject));
-        let kind = self.texts.find(event.event_type());
-        let mut source = Source::new(event.source());
+        let mut search = Search::new(event, false);
         for subject in [Some(NONE), subject].into_iter().flatten() {
-            for kind in [Some(NONE), kind].into_iter().flatten() {
-                self.collect(Key { resource, subject, kind }, &mut source, &mut found);
-            }
+            self.of_any_type(resource, subject, &mut search);
         }
-        found
+        search.found
     }
 
-    fn collect<'a>(&'a self, key: Key, source: &mut Source<'_>, found: &mut Vec<Found<'a>>) {
+    /// Whether any subscription that an event of this resource may match includes sub-units.
+    pub fn includes_subunits(&self, event: &Event) -> bool {
+        !self.with_subunits.is_empty()
+            && self.resource_of(event).is_some_and(|resource| self.with_subunits.contains_key(&resource))
+    }
+
+    /// The subscriptions on a main unit's subject that an event of its sub-unit matches too; none that [`Self::matches`] has.
+    pub fn matches_of_main_unit(&self, event: &Event, main_unit: &str) -> Vec<Found<'_>> {
+        let keys = self.resource_of(event).zip(self.texts.find(main_unit));
+        let Some((resource, subject)) = keys else { return Vec::new() };
+        if event.canonical_subject().as_deref() == Some(main_unit) {
+            return Vec::new();
+        }
+        let mut search = Search::new(event, true);
+        self.of_any_type(resource, subject, &mut search);
+        search.found
+    }
+
+    fn resource_of(&self, event: &Event) -> Option<TextId> {
+        self.texts.find(&lower_case(event.resource()))
+    }
+
+    fn of_any_type<'a>(&'a self, resource: TextId, subject: TextId, search: &mut Search<'a, '_>) {
+        let kind = self.texts.find(search.event.event_type());
+        for kind in [Some(NONE), kind].into_iter().flatten() {
+            self.collect(Key { resource, subject, kind }, search);
+        }
+    }
+
+    fn collect<'a>(&'a self, key: Key, search: &mut Search<'a, '_>) {
         let is_it = |head: &SlotId| key_of(&self.slots, *head) == Some(key);
         let mut at = self.chains.find(self.hasher.hash_one(key), is_it).copied().unwrap_or(NO_SLOT);
         while let Some(slot) = self.slots.get(at as usize) {
-            if slot.source == NONE || source.begins_with(self.texts.text(slot.source)) {
-                found.push(self.found(slot));
+            let passes = slot.subunits || !search.subunits_only;
+            if passes && (slot.source == NONE || search.source.begins_with(self.texts.text(slot.source))) {
+                search.found.push(self.found(slot));
             }
             at = slot.next;
         }
@@ -256,6 +303,21 @@ impl Index {
             + self.free.capacity() * size_of::<SlotId>()
             + self.by_id.allocation_size()
             + self.chains.allocation_size()
+            + self.with_subunits.capacity() * size_of::<(TextId, u32)>()
+    }
+}
+
+/// What an event has found so far.
+struct Search<'a, 'e> {
+    event: &'e Event,
+    source: Source<'e>,
+    subunits_only: bool,
+    found: Vec<Found<'a>>,
+}
+
+impl<'e> Search<'_, 'e> {
+    fn new(event: &'e Event, subunits_only: bool) -> Self {
+        Self { event, source: Source::new(event.source()), subunits_only, found: Vec::new() }
     }
 }
 

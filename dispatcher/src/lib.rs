@@ -16,6 +16,7 @@ mod subscriptions;
 mod append;
 mod matching;
 mod repeats;
+mod subunits;
 
 // Push: `deliveries` and `deliveries.due` → webhooks, tiers, dead letters.
 mod circuit;

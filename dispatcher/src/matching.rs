@@ -4,6 +4,9 @@
 //! rights and appends. An event is settled when the log has acknowledged every one of its deliveries; a crash before that
 //! matches it again, and the deliveries' ids stay the same.
 //!
+//! Where subscriptions include sub-units, Register tells the main unit beside the two stages: the event goes to its other
+//! subscriptions at once, and is settled when it has also gone to those of the main unit.
+//!
 //! Bounds: a batch of events; two batches between the stages; deliveries are appended in chunks, each acknowledged before the
 //! next, however many subscriptions an event matches.
 
@@ -15,7 +18,7 @@ use event::{
     DeliveryHeaders, DeliveryId, DeliveryKind, Event, EventIdentity, Micros, SubscriptionId, topics,
 };
 use kafka_loop::{LedgerLoop, Position, Producer, Settle, Work};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,6 +29,7 @@ use crate::{
     metrics::Metrics,
     repeats::{LookUp, Window},
     subscriptions::View,
+    subunits::{self, Answered, Asked, Unit},
 };
 
 /// How long rights are waited for; without an answer the delivery is appended anyway, and asked about again before it is sent.
@@ -60,6 +64,9 @@ struct Matched {
     traceparent: Option<String>,
     created: Micros,
 }
+
+/// An event that is not settled before its main unit is known.
+type Held = (Arc<Matched>, Settle);
 
 /// The loop's second stage, which owns its state.
 pub(crate) struct Matching {
@@ -108,21 +115,68 @@ impl Matching {
         look_up: LookUp,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let (hand_on, mut decoded) = mpsc::channel(2);
+        let (hand_on, decoded) = mpsc::channel(2);
+        let (ask, asked) = mpsc::unbounded_channel();
+        let (answer, answered) = mpsc::unbounded_channel();
+        let (access, metrics) = (self.access.clone(), Arc::clone(&self.metrics));
         let first = Decoding { look_up, metrics: Arc::clone(&self.metrics), batch: self.config.batch };
         let both = async {
-            let second = async {
-                while let Some(batch) = decoded.recv().await {
-                    self.match_batch(batch).await;
-                }
+            let stages = async {
+                tokio::join!(
+                    first.run(ledger.records, hand_on, &stop),
+                    self.match_all(decoded, &ask, answered)
+                );
             };
-            tokio::join!(first.run(ledger.records, hand_on, &stop), second);
+            // What still waits for Register when the stages end stays unsettled, and comes again.
+            tokio::select! {
+                () = stages => {}
+                () = subunits::ask_all(&access, asked, answer, &metrics.main_units_awaited) => {}
+            }
         };
         finish::until_grace_is_over(&stop, both).await;
         finish::ended(ledger.ended).await
     }
 
-    async fn match_batch(&mut self, batch: Vec<Decoded>) {
+    /// Answers first: there are never more of them than events that came before.
+    async fn match_all(
+        &mut self,
+        mut decoded: mpsc::Receiver<Vec<Decoded>>,
+        ask: &UnboundedSender<Asked<Held>>,
+        mut answered: UnboundedReceiver<Answered<Held>>,
+    ) {
+        let mut answers = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                _ = answered.recv_many(&mut answers, self.config.batch) => {
+                    self.match_main_units(answers.drain(..)).await;
+                }
+                batch = decoded.recv() => match batch {
+                    Some(batch) => self.match_batch(batch, ask).await,
+                    None => return,
+                }
+            }
+        }
+    }
+
+    async fn match_main_units(&mut self, answers: impl Iterator<Item = Answered<Held>>) {
+        for Answered { main_unit, event: (matched, settle) } in answers {
+            if let Some(main_unit) = main_unit {
+                let ids: Vec<SubscriptionId> = self.view.read(|index| {
+                    index
+                        .matches_of_main_unit(&matched.event, &main_unit)
+                        .iter()
+                        .map(|found| found.id)
+                        .collect()
+                });
+                self.collect(&matched, &ids).await;
+            }
+            self.complete.push(settle);
+        }
+        self.flush().await;
+    }
+
+    async fn match_batch(&mut self, batch: Vec<Decoded>, ask: &UnboundedSender<Asked<Held>>) {
         for decoded in batch {
             let Decoded { event, identity, body, traceparent, at, stored_elsewhere, settle } = decoded;
             if self.window.is_repeat(identity, at, stored_elsewhere) {
@@ -131,16 +185,30 @@ impl Matching {
                 continue;
             }
             self.metrics.matched_events.inc();
-            let ids: Vec<SubscriptionId> =
-                self.view.read(|index| index.matches(&event).iter().map(|found| found.id).collect());
-            if !ids.is_empty() {
-                let matched =
-                    Arc::new(Matched { event, identity, body, traceparent, created: Micros::now() });
-                self.collect(&matched, &ids).await;
+            let (ids, subunits) = self.view.read(|index| {
+                let ids: Vec<SubscriptionId> = index.matches(&event).iter().map(|found| found.id).collect();
+                (ids, index.includes_subunits(&event))
+            });
+            let unit = if subunits { Unit::of(&event) } else { None };
+            if ids.is_empty() && unit.is_none() {
+                self.complete.push(settle);
+                continue;
             }
-            self.complete.push(settle);
+            let matched = Arc::new(Matched { event, identity, body, traceparent, created: Micros::now() });
+            self.collect(&matched, &ids).await;
+            match unit {
+                None => self.complete.push(settle),
+                Some(unit) => self.hold(Asked { unit, event: (matched, settle) }, ask),
+            }
         }
         self.flush().await;
+    }
+
+    /// Asks for a main unit. While the loop runs somebody listens; after that the event comes again.
+    fn hold(&self, asked: Asked<Held>, ask: &UnboundedSender<Asked<Held>>) {
+        if ask.send(asked).is_ok() {
+            self.metrics.main_units_awaited.inc();
+        }
     }
 
     /// Makes matches of subscriptions, appending whenever a chunk is full.

@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     pub(crate) undecodable_events: IntCounter,
     /// Subscriptions that an event matched and that may not receive it.
     pub(crate) match_refused: IntCounter,
+    /// Events that wait for Register to tell their main unit.
+    pub(crate) main_units_awaited: IntGauge,
     /// Tries at deliveries by outcome.
     pub(crate) attempts: IntCounterVec,
     /// Deliveries put back by reason.
@@ -85,6 +87,8 @@ impl Metrics {
                 .counter("undecodable_events_total", "Records of events that could not be decoded.")?,
             match_refused: make
                 .counter("match_refused_total", "Matches whose subscription may not receive the event.")?,
+            main_units_awaited: make
+                .gauge("main_units_awaited", "Events that wait for Register to tell their main unit.")?,
             attempts: make.counters("attempts_total", "Tries at deliveries by outcome.", "outcome")?,
             put_back: make.counters("put_back_total", "Deliveries put back by reason.", "reason")?,
             repeated_deliveries: make

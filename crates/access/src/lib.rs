@@ -3,7 +3,7 @@
 //! * Tokens: [`Access::authenticate`] turns a bearer token into a [`Caller`], [`Access::platform_token`] the token of an app into a
 //!   [`PlatformApp`]. Handlers name who may call by taking one of the types of [`extract`].
 //! * Rights: [`question`] builds what is asked, [`Access::decide`] answers it, from memory or from the PDP.
-//! * Parties: [`Access::party_of_organisation`] and [`Access::party_of_person`] ask Register.
+//! * Parties: [`Access::party_of_organisation`], [`Access::party_of_person`] and [`Access::main_unit_of`] ask Register.
 //!
 //! Everything outside is asked over HTTP with bounded patience; where nobody answers, the result says so and is never taken for a
 //! no. The modules stand in the order in which a request meets them.
@@ -41,6 +41,7 @@ pub use error::{AuthError, SetupError, Unavailable};
 pub use extract::{AppPublisher, Authenticated, GenericReader, Publisher, Visitor};
 pub use platform::PLATFORM_HEADER;
 pub use question::Question;
+pub use register::MainUnit;
 pub use settings::AccessSettings;
 
 use bearer::Bearer;
@@ -157,6 +158,15 @@ impl Access {
     /// [`Unavailable`] when Register gives no answer.
     pub async fn party_of_person(&self, number: &str) -> Result<Option<i64>, Unavailable> {
         self.inner.register.party_of_person(number).await
+    }
+
+    /// The main unit that an organisation is a sub-unit of; nothing when it is none, when Register does not take the number, or
+    /// when it does not have nine digits.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when Register gives no answer.
+    pub async fn main_unit_of(&self, number: &str) -> Result<Option<MainUnit>, Unavailable> {
+        self.inner.register.main_unit_of(number).await
     }
 
     fn count<T>(&self, result: Result<T, AuthError>) -> Result<T, AuthError> {

@@ -1,7 +1,7 @@
-//! Register over HTTP: which party an organisation number or a person number belongs to.
+//! Register over HTTP: which party an organisation number or a person number belongs to, and the main unit of a sub-unit.
 //!
 //! Numbers travel in request bodies only; they are in no URL, log line or metric. Parties that are known are remembered for an
-//! hour, unknown ones for a minute. No answer is an error, never "unknown".
+//! hour, unknown ones for a minute, organisations without a main unit for ten. No answer is an error, never "unknown".
 
 use std::{
     collections::HashMap,
@@ -24,11 +24,14 @@ use crate::{
 const KNOWN: Duration = Duration::from_secs(3_600);
 /// How long it is remembered that there is none.
 const UNKNOWN: Duration = Duration::from_secs(60);
+/// How long it is remembered that an organisation has no main unit, as most have none.
+const NO_MAIN_UNIT: Duration = Duration::from_secs(600);
 /// Parties that are remembered, in each direction.
 const REMEMBERED_MAX: u64 = 100_000;
 /// Persons of one query.
 const QUERY_MAX: usize = 100;
 const PERSON_URN: &str = "urn:altinn:person:identifier-no:";
+const ORGANISATION_URN: &str = "urn:altinn:organization:identifier-no:";
 
 /// What a number stands for.
 #[derive(Clone, Copy)]
@@ -37,21 +40,39 @@ enum Kind {
     Person,
 }
 
+/// The organisation that a sub-unit belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MainUnit {
+    /// Its party id.
+    pub party: i64,
+    /// Its nine digits.
+    pub number: String,
+}
+
 /// See the module.
 pub(crate) struct Register {
     neighbour: Neighbour,
     lookup: Url,
     query: Url,
+    main_units_of: Url,
     parties: Cache<String, Option<i64>>,
     uuids: Cache<String, Option<String>>,
+    main_units: Cache<String, Option<MainUnit>>,
 }
 
-struct Lifetimes;
+struct Lifetimes {
+    /// Of the knowledge that there is nothing.
+    none: Duration,
+}
 
 impl<V> Expiry<String, Option<V>> for Lifetimes {
-    fn expire_after_create(&self, _: &String, party: &Option<V>, _: Instant) -> Option<Duration> {
-        Some(if party.is_some() { KNOWN } else { UNKNOWN })
+    fn expire_after_create(&self, _: &String, found: &Option<V>, _: Instant) -> Option<Duration> {
+        Some(if found.is_some() { KNOWN } else { self.none })
     }
+}
+
+fn memory<V: Clone + Send + Sync + 'static>(none: Duration) -> Cache<String, Option<V>> {
+    Cache::builder().max_capacity(REMEMBERED_MAX).expire_after(Lifetimes { none }).build()
 }
 
 impl Register {
@@ -61,8 +82,10 @@ impl Register {
             neighbour,
             lookup: join("v1/parties/lookup")?,
             query: join("v2/internal/parties/query?fields=identifiers")?,
-            parties: Cache::builder().max_capacity(REMEMBERED_MAX).expire_after(Lifetimes).build(),
-            uuids: Cache::builder().max_capacity(REMEMBERED_MAX).expire_after(Lifetimes).build(),
+            main_units_of: join("v2/internal/parties/main-units")?,
+            parties: memory(UNKNOWN),
+            uuids: memory(UNKNOWN),
+            main_units: memory(NO_MAIN_UNIT),
         })
     }
 
@@ -106,6 +129,43 @@ impl Register {
         }
         let party: Party = self.read(&answer)?;
         Ok(Some(party.party_id).filter(|id| *id > 0))
+    }
+
+    /// The main unit of an organisation. Who asks the same meanwhile waits for the one request.
+    pub(crate) async fn main_unit_of(&self, number: &str) -> Result<Option<MainUnit>, Unavailable> {
+        if !is_digits(number, 9) {
+            return Ok(None);
+        }
+        if let Some(main) = self.main_units.get(number).await {
+            return Ok(main);
+        }
+        let asked = self.main_units.try_get_with(number.to_owned(), self.look_up_main_unit(number));
+        asked.await.map_err(|error| *error)
+    }
+
+    async fn look_up_main_unit(&self, number: &str) -> Result<Option<MainUnit>, Unavailable> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Unit {
+            organization_identifier: Option<String>,
+            party_id: Option<i64>,
+        }
+        #[derive(Deserialize)]
+        struct Units {
+            data: Vec<Unit>,
+        }
+        let urn = format!("{ORGANISATION_URN}{number}");
+        let answer = self.post(&self.main_units_of, &json!({ "data": urn })).await?;
+        // These are about the number: whoever waits for an answer would wait for ever.
+        if matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST) {
+            return Ok(None);
+        }
+        let units: Units = self.read(&answer)?;
+        Ok(units.data.into_iter().find_map(|unit| {
+            let party = unit.party_id.filter(|id| *id > 0)?;
+            let number = unit.organization_identifier.filter(|number| is_digits(number, 9))?;
+            Some(MainUnit { party, number })
+        }))
     }
 
     /// The party id (a UUID) of each person; nothing for a person that Register does not know.

@@ -111,6 +111,55 @@ fn a_change_replaces_and_a_delete_forgets() {
     assert_eq!((index.get(SubscriptionId(3)), index.len()), (None, 2));
 }
 
+fn with_subunits(id: i64, subject: &str) -> Subscription {
+    Subscription { include_subunits: true, ..subscription(id, APP, Some(subject), None) }
+}
+
+fn matched_of_main_unit(index: &Index, event: &Event, main_unit: &str) -> Vec<i64> {
+    let mut ids: Vec<i64> =
+        index.matches_of_main_unit(event, main_unit).iter().map(|found| found.id.0).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn an_event_of_a_sub_unit_matches_those_of_its_main_unit_that_include_sub_units() {
+    let mut index = Index::new();
+    index.apply(with_subunits(1, "party/1"));
+    index.apply(subscription(2, APP, Some("/party/1"), None));
+    index.apply(with_subunits(3, "/party/2"));
+    index.apply(subscription(4, APP, None, None));
+    index.apply(Subscription { type_filter: Some("created".into()), ..with_subunits(5, "/party/1") });
+    index.apply(Subscription { type_filter: Some("deleted".into()), ..with_subunits(6, "/party/1") });
+    let other = Some("https://ttd.apps.altinn.no/other/app".into());
+    index.apply(Subscription { source_filter: other, ..with_subunits(7, "/party/1") });
+    let event = event(APP, Some("/party/2"), "created");
+    assert_eq!(matched(&index, &event), [3, 4]);
+    assert_eq!(matched_of_main_unit(&index, &event, "/party/1"), [1, 5]);
+    assert_eq!(matched_of_main_unit(&index, &event, "/party/2"), [0; 0], "nobody is found twice");
+    assert_eq!(matched_of_main_unit(&index, &event, "/party/9"), [0; 0]);
+}
+
+#[test]
+fn a_main_unit_is_asked_for_only_while_a_subscription_of_the_resource_may_want_it() {
+    let mut index = Index::new();
+    let here = event(APP, Some("/party/2"), "created");
+    let elsewhere = event("urn:altinn:resource:other", Some("/party/2"), "created");
+    index.apply(subscription(1, APP, Some("/party/1"), None));
+    index.apply(subscription(9, "urn:altinn:resource:other", Some("/party/1"), None));
+    assert!(!index.includes_subunits(&here));
+    for id in [2, 3, 3] {
+        index.apply(with_subunits(id, "/party/1"));
+        assert!(index.includes_subunits(&here) && !index.includes_subunits(&elsewhere));
+    }
+    index.apply(Subscription { deleted: true, ..with_subunits(2, "/party/1") });
+    assert!(index.includes_subunits(&here));
+    index.apply(Subscription { paused: true, ..with_subunits(3, "/party/1") });
+    assert!(!index.includes_subunits(&here), "it is paused");
+    index.apply(Subscription { subject_filter: None, ..with_subunits(4, "") });
+    assert!(!index.includes_subunits(&here), "without a subject it matches everything as it is");
+}
+
 #[test]
 fn chains_stay_whole_in_any_order_of_changes() {
     let mut index = Index::new();

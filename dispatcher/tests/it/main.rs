@@ -8,3 +8,5 @@ mod matching;
 mod push;
 #[cfg(test)]
 mod retry;
+#[cfg(test)]
+mod subunits;

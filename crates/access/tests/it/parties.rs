@@ -1,6 +1,6 @@
 //! Parties by number.
 
-use access::Unavailable;
+use access::{MainUnit, Unavailable};
 use local_altinn::Mode;
 
 use crate::platform;
@@ -45,4 +45,35 @@ async fn who_asks_the_same_at_once_shares_one_request() {
     let many = (0..50).map(|_| access.party_of_organisation("991825827"));
     assert!(futures::future::join_all(many).await.iter().all(|party| *party == Ok(Some(50_000_001))));
     assert_eq!(local.register().requests(), 1);
+}
+
+#[tokio::test]
+async fn the_main_unit_of_a_sub_unit_is_found_once_and_remembered() {
+    let (local, access) = platform().await;
+    let main = MainUnit { party: 51_000_002, number: "311783777".into() };
+    let many = (0..20).map(|_| access.main_unit_of("312601931"));
+    let found = futures::future::join_all(many).await;
+    assert!(found.iter().all(|found| found.as_ref() == Ok(&Some(main.clone()))));
+    for none in ["311783777", "999999999"] {
+        assert_eq!(access.main_unit_of(none).await, Ok(None));
+        assert_eq!(access.main_unit_of(none).await, Ok(None));
+    }
+    assert_eq!(access.main_unit_of("urn:x").await, Ok(None));
+    assert_eq!(local.register().requests(), 3);
+}
+
+#[tokio::test]
+async fn no_answer_is_not_an_organisation_without_a_main_unit() {
+    let (local, access) = platform().await;
+    for silent in [Mode::Fail(401), Mode::Fail(500)] {
+        local.register().set(silent);
+        assert_eq!(access.main_unit_of("312601931").await, Err(Unavailable("Register")));
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_register_does_not_take_has_no_main_unit() {
+    let (local, access) = platform().await;
+    local.register().set(Mode::Fail(400));
+    assert_eq!(access.main_unit_of("123456789").await, Ok(None));
 }
