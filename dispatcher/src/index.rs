@@ -215,10 +215,10 @@ impl Index {
         self.free.push(at);
     }
 
-    /// The subscriptions that an event matches: validated, not paused, every filter passed.
-    pub fn matches(&self, event: &Event) -> Vec<Found<'_>> {
+    /// The subscriptions that an event with this canonical subject matches: validated, not paused, every filter passed.
+    pub fn matches(&self, event: &Event, subject: Option<&str>) -> Vec<Found<'_>> {
         let Some(resource) = self.resource_of(event) else { return Vec::new() };
-        let subject = event.canonical_subject().and_then(|subject| self.texts.find(&subject));
+        let subject = subject.and_then(|subject| self.texts.find(subject));
         let mut search = Search::new(event, false);
         for subject in [Some(NONE), subject].into_iter().flatten() {
             self.of_any_type(resource, subject, &mut search);
@@ -233,14 +233,16 @@ impl Index {
     }
 
     /// The subscriptions on a main unit's subject that an event of its sub-unit matches too; none that [`Self::matches`] has.
-    pub fn matches_of_main_unit(&self, event: &Event, main_unit: &str) -> Vec<Found<'_>> {
+    pub fn matches_of_main_unit(
+        &self,
+        event: &Event,
+        subject: Option<&str>,
+        main_unit: &str,
+    ) -> Vec<Found<'_>> {
         let keys = self.resource_of(event).zip(self.texts.find(main_unit));
-        let Some((resource, subject)) = keys else { return Vec::new() };
-        if event.canonical_subject().as_deref() == Some(main_unit) {
-            return Vec::new();
-        }
+        let Some((resource, main)) = keys.filter(|_| subject != Some(main_unit)) else { return Vec::new() };
         let mut search = Search::new(event, true);
-        self.of_any_type(resource, subject, &mut search);
+        self.of_any_type(resource, main, &mut search);
         search.found
     }
 

@@ -29,7 +29,7 @@ use crate::{
     metrics::Metrics,
     repeats::{LookUp, Window},
     subscriptions::View,
-    subunits::{self, Answered, Asked, Unit},
+    subunits::{self, Answered, Asked, unit_of},
 };
 
 /// How long rights are waited for; without an answer the delivery is appended anyway, and asked about again before it is sent.
@@ -40,6 +40,8 @@ const RIGHTS_SHORT_WAIT: Duration = Duration::from_millis(20);
 /// An event in hand.
 struct Decoded {
     event: Event,
+    /// In its canonical form.
+    subject: Option<String>,
     identity: EventIdentity,
     body: Bytes,
     traceparent: Option<String>,
@@ -59,6 +61,7 @@ struct Match {
 
 struct Matched {
     event: Event,
+    subject: Option<String>,
     identity: EventIdentity,
     body: Bytes,
     traceparent: Option<String>,
@@ -164,7 +167,7 @@ impl Matching {
             if let Some(main_unit) = main_unit {
                 let ids: Vec<SubscriptionId> = self.view.read(|index| {
                     index
-                        .matches_of_main_unit(&matched.event, &main_unit)
+                        .matches_of_main_unit(&matched.event, matched.subject.as_deref(), &main_unit)
                         .iter()
                         .map(|found| found.id)
                         .collect()
@@ -178,7 +181,8 @@ impl Matching {
 
     async fn match_batch(&mut self, batch: Vec<Decoded>, ask: &UnboundedSender<Asked<Held>>) {
         for decoded in batch {
-            let Decoded { event, identity, body, traceparent, at, stored_elsewhere, settle } = decoded;
+            let Decoded { event, subject, identity, body, traceparent, at, stored_elsewhere, settle } =
+                decoded;
             if self.window.is_repeat(identity, at, stored_elsewhere) {
                 self.metrics.repeated_events.inc();
                 self.complete.push(settle);
@@ -186,15 +190,17 @@ impl Matching {
             }
             self.metrics.matched_events.inc();
             let (ids, subunits) = self.view.read(|index| {
-                let ids: Vec<SubscriptionId> = index.matches(&event).iter().map(|found| found.id).collect();
+                let found = index.matches(&event, subject.as_deref());
+                let ids: Vec<SubscriptionId> = found.iter().map(|found| found.id).collect();
                 (ids, index.includes_subunits(&event))
             });
-            let unit = if subunits { Unit::of(&event) } else { None };
+            let unit = if subunits { unit_of(&event) } else { None };
             if ids.is_empty() && unit.is_none() {
                 self.complete.push(settle);
                 continue;
             }
-            let matched = Arc::new(Matched { event, identity, body, traceparent, created: Micros::now() });
+            let matched =
+                Arc::new(Matched { event, subject, identity, body, traceparent, created: Micros::now() });
             self.collect(&matched, &ids).await;
             match unit {
                 None => self.complete.push(settle),
@@ -339,17 +345,18 @@ impl Decoding {
 
     /// An event that cannot be decoded is settled here; the projector parks it with its reason.
     fn decode(&self, work: Work) -> Option<Decoded> {
-        let Work { record, settle } = work;
-        let value = record.value.unwrap_or_default();
+        let Work { mut record, settle } = work;
+        let value = record.value.take().unwrap_or_default();
         let Ok(event) = Event::parse(&value) else {
             self.metrics.undecodable_events.inc();
             settle.done();
             return None;
         };
-        let traceparent = record.headers.iter().find(|(name, _)| name == "traceparent");
-        let traceparent = traceparent.and_then(|(_, value)| String::from_utf8(value.clone()).ok());
+        let subject = event.resolved_subject(record.header("subject"));
+        let traceparent = record.header("traceparent");
+        let traceparent = traceparent.and_then(|value| String::from_utf8(value.to_vec()).ok());
         let at = Position { partition: record.partition, offset: record.offset };
         let (identity, body) = (event.identity(), Bytes::from(value));
-        Some(Decoded { event, identity, body, traceparent, at, stored_elsewhere: false, settle })
+        Some(Decoded { event, subject, identity, body, traceparent, at, stored_elsewhere: false, settle })
     }
 }

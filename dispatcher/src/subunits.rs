@@ -3,7 +3,7 @@
 //! Register is asked beside the match, many at once, and the answers come in the order of the events. An event that waits for its
 //! answer holds its own record only; without an answer Register is asked again, because no answer never means "no main unit".
 
-use access::{Access, MainUnit};
+use access::Access;
 use event::{
     Event,
     subject::{self, PartyNumber},
@@ -16,43 +16,15 @@ use crate::append::Backoff;
 
 /// Events whose main units are asked for at the same time.
 const AT_ONCE: usize = 32;
-const ORGANISATIONS: &str = "urn:altinn:organization:";
 
-/// The organisation that an event is about, which may be a sub-unit.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Unit {
-    number: String,
-    style: Style,
-}
-
-/// How an event, and so the subscriptions that it matches, name their subject.
-#[derive(Debug, PartialEq, Eq)]
-enum Style {
-    Urn,
-    Party,
-}
-
-impl Unit {
-    /// The organisation that an event names by number: as its subject, or beside a party id.
-    pub(crate) fn of(event: &Event) -> Option<Self> {
-        let subject = event.subject()?;
-        let unit = |text, style| Some(Self { number: organisation_number(text)?.to_owned(), style });
-        if subject.starts_with(ORGANISATIONS) {
-            unit(subject, Style::Urn)
-        } else if subject::party_id(subject).is_some() {
-            unit(event.alternative_subject()?, Style::Party)
-        } else {
-            None
-        }
-    }
-
-    /// The main unit as a subject, in the style of the event.
-    fn subject_of(&self, main: &MainUnit) -> String {
-        match self.style {
-            Style::Urn => format!("{ORGANISATIONS}identifier-no:{}", main.number),
-            Style::Party => format!("/party/{}", main.party),
-        }
-    }
+/// The number of the organisation that an event is about, which may be a sub-unit: as its subject, or beside a party id.
+pub(crate) fn unit_of(event: &Event) -> Option<String> {
+    let subject = event.subject()?;
+    let number = match organisation_number(subject) {
+        Some(number) => number,
+        None => subject::party_id(subject).and_then(|_| organisation_number(event.alternative_subject()?))?,
+    };
+    Some(number.to_owned())
 }
 
 fn organisation_number(text: &str) -> Option<&str> {
@@ -64,15 +36,15 @@ fn organisation_number(text: &str) -> Option<&str> {
 
 /// An event whose main unit is asked for.
 pub(crate) struct Asked<T> {
-    /// What it is about.
-    pub(crate) unit: Unit,
+    /// The number of the organisation that it is about.
+    pub(crate) unit: String,
     /// The event.
     pub(crate) event: T,
 }
 
 /// An event whose main unit is known.
 pub(crate) struct Answered<T> {
-    /// The main unit's subject; nothing when the event is about no sub-unit.
+    /// The main unit's canonical subject; nothing when the event is about no sub-unit.
     pub(crate) main_unit: Option<String>,
     /// The event.
     pub(crate) event: T,
@@ -106,8 +78,8 @@ pub(crate) async fn ask_all<T>(
 async fn ask<T>(access: &Access, Asked { unit, event }: Asked<T>) -> Answered<T> {
     let mut backoff = Backoff::new();
     loop {
-        match access.main_unit_of(&unit.number).await {
-            Ok(main) => return Answered { main_unit: main.map(|main| unit.subject_of(&main)), event },
+        match access.main_unit_of(&unit).await {
+            Ok(main) => return Answered { main_unit: main.map(|party| format!("/party/{party}")), event },
             Err(error) => tracing::debug!(%error, "a main unit is asked for again"),
         }
         backoff.wait().await;
@@ -136,8 +108,7 @@ mod tests {
         let (ask, asked) = mpsc::unbounded_channel();
         let (answer, mut answered) = mpsc::unbounded_channel();
         for (event, number) in ["312601931", "314000110", "999999999"].into_iter().enumerate() {
-            let unit = Unit { number: number.to_owned(), style: Style::Party };
-            assert!(ask.send(Asked { unit, event }).is_ok());
+            assert!(ask.send(Asked { unit: number.to_owned(), event }).is_ok());
         }
         drop(ask);
         let waiting = IntGauge::new("waiting", "waiting").unwrap();
@@ -158,28 +129,27 @@ mod tests {
         assert_eq!(waiting.get(), 0);
     }
 
-    fn subject_of_main_unit(subject: &str, alternative: &str) -> Option<String> {
+    fn unit(subject: &str, alternative: &str) -> Option<String> {
         let json = format!(
             r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","resource":"urn:altinn:resource:x","subject":"{subject}","alternativesubject":"{alternative}"}}"#
         );
-        let unit = Unit::of(&Event::parse(json.as_bytes()).unwrap())?;
-        assert_eq!(unit.number, "312601931");
-        Some(unit.subject_of(&MainUnit { party: 7, number: "311783777".into() }))
-    }
-
-    #[test]
-    fn a_main_unit_is_named_in_the_style_of_the_event() {
-        let urn = "urn:altinn:organization:identifier-no:312601931";
-        let of_urn = subject_of_main_unit(urn, "");
-        assert_eq!(of_urn.as_deref(), Some("urn:altinn:organization:identifier-no:311783777"));
-        for alternative in [urn, "/organisation/312601931", "/org/312601931"] {
-            assert_eq!(subject_of_main_unit("/party/1", alternative).as_deref(), Some("/party/7"));
-        }
+        unit_of(&Event::parse(json.as_bytes()).unwrap())
     }
 
     #[test]
     fn only_events_that_name_an_organisation_by_number_are_about_a_unit() {
-        let organisation = "/organisation/312601931";
+        let (urn, organisation) =
+            ("urn:altinn:organization:identifier-no:312601931", "/organisation/312601931");
+        let number = Some("312601931".to_owned());
+        for (subject, alternative) in [
+            (urn, ""),
+            (organisation, ""),
+            ("/party/1", urn),
+            ("party/1", organisation),
+            ("/party/1", "/org/312601931"),
+        ] {
+            assert_eq!(unit(subject, alternative), number, "{subject} {alternative}");
+        }
         for (subject, alternative) in [
             ("/party/1", ""),
             ("/party/1", "/person/02857010054"),
@@ -189,7 +159,7 @@ mod tests {
             ("urn:altinn:organization:identifier-no:1", organisation),
             ("free text", organisation),
         ] {
-            assert_eq!(subject_of_main_unit(subject, alternative), None, "{subject} {alternative}");
+            assert_eq!(unit(subject, alternative), None, "{subject} {alternative}");
         }
     }
 }

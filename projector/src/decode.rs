@@ -1,6 +1,6 @@
 //! A record of `events` becomes an event, or a reason why it never will. Pure.
 
-use event::{Event, subject};
+use event::Event;
 use kafka_loop::Record;
 use store::NewEvent;
 
@@ -65,12 +65,7 @@ pub fn value(record: &Record) -> Result<&[u8], Reject> {
 /// Why it is none of our events.
 pub fn event(record: &Record) -> Result<NewEvent, Reject> {
     let event = Event::parse(value(record)?).map_err(Reject::undecodable)?;
-    // The header is there when Register gave another canonical subject than the event's own text.
-    let resolved = record.header("subject").and_then(|value| std::str::from_utf8(value).ok());
-    let subject = match resolved {
-        Some(resolved) => Some(subject::canonical(resolved)),
-        None => event.canonical_subject(),
-    };
+    let subject = event.resolved_subject(record.header("subject"));
     Ok(NewEvent { event, subject, kafka_partition: record.partition, kafka_offset: record.offset })
 }
 

@@ -41,7 +41,6 @@ pub use error::{AuthError, SetupError, Unavailable};
 pub use extract::{AppPublisher, Authenticated, GenericReader, Publisher, Visitor};
 pub use platform::PLATFORM_HEADER;
 pub use question::Question;
-pub use register::MainUnit;
 pub use settings::AccessSettings;
 
 use bearer::Bearer;
@@ -160,12 +159,12 @@ impl Access {
         self.inner.register.party_of_person(number).await
     }
 
-    /// The main unit that an organisation is a sub-unit of; nothing when it is none, when Register does not take the number, or
+    /// The party id of the main unit that an organisation is a sub-unit of; nothing when it is none, when Register does not take the number, or
     /// when it does not have nine digits.
     ///
     /// # Errors
     /// [`Unavailable`] when Register gives no answer.
-    pub async fn main_unit_of(&self, number: &str) -> Result<Option<MainUnit>, Unavailable> {
+    pub async fn main_unit_of(&self, number: &str) -> Result<Option<i64>, Unavailable> {
         self.inner.register.main_unit_of(number).await
     }
 

@@ -40,15 +40,6 @@ enum Kind {
     Person,
 }
 
-/// The organisation that a sub-unit belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MainUnit {
-    /// Its party id.
-    pub party: i64,
-    /// Its nine digits.
-    pub number: String,
-}
-
 /// See the module.
 pub(crate) struct Register {
     neighbour: Neighbour,
@@ -57,7 +48,7 @@ pub(crate) struct Register {
     main_units_of: Url,
     parties: Cache<String, Option<i64>>,
     uuids: Cache<String, Option<String>>,
-    main_units: Cache<String, Option<MainUnit>>,
+    main_units: Cache<String, Option<i64>>,
 }
 
 struct Lifetimes {
@@ -131,8 +122,8 @@ impl Register {
         Ok(Some(party.party_id).filter(|id| *id > 0))
     }
 
-    /// The main unit of an organisation. Who asks the same meanwhile waits for the one request.
-    pub(crate) async fn main_unit_of(&self, number: &str) -> Result<Option<MainUnit>, Unavailable> {
+    /// The party id of the main unit of an organisation. Who asks the same meanwhile waits for the one request.
+    pub(crate) async fn main_unit_of(&self, number: &str) -> Result<Option<i64>, Unavailable> {
         if !is_digits(number, 9) {
             return Ok(None);
         }
@@ -143,11 +134,10 @@ impl Register {
         asked.await.map_err(|error| *error)
     }
 
-    async fn look_up_main_unit(&self, number: &str) -> Result<Option<MainUnit>, Unavailable> {
+    async fn look_up_main_unit(&self, number: &str) -> Result<Option<i64>, Unavailable> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Unit {
-            organization_identifier: Option<String>,
             party_id: Option<i64>,
         }
         #[derive(Deserialize)]
@@ -161,11 +151,7 @@ impl Register {
             return Ok(None);
         }
         let units: Units = self.read(&answer)?;
-        Ok(units.data.into_iter().find_map(|unit| {
-            let party = unit.party_id.filter(|id| *id > 0)?;
-            let number = unit.organization_identifier.filter(|number| is_digits(number, 9))?;
-            Some(MainUnit { party, number })
-        }))
+        Ok(units.data.into_iter().find_map(|unit| unit.party_id.filter(|id| *id > 0)))
     }
 
     /// The party id (a UUID) of each person; nothing for a person that Register does not know.

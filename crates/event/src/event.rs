@@ -117,9 +117,18 @@ impl Event {
         self.0.attributes.time
     }
 
-    /// The subject in its canonical form.
+    /// The subject in its canonical form, as far as its own text tells.
     pub fn canonical_subject(&self) -> Option<String> {
         self.subject().map(subject::canonical)
+    }
+
+    /// The subject in its canonical form, given the header `subject` of the event's record: it is there when Register told another
+    /// one than the event's own text.
+    pub fn resolved_subject(&self, header: Option<&[u8]>) -> Option<String> {
+        match header.and_then(|value| std::str::from_utf8(value).ok()) {
+            Some(resolved) => Some(subject::canonical(resolved)),
+            None => self.canonical_subject(),
+        }
     }
 
     /// The key on the log: the canonical subject, else the source; never a person's number.

@@ -41,7 +41,8 @@ fn subscription(id: i64, resource: &str, subject: Option<&str>, kind: Option<&st
 const APP: &str = "urn:altinn:resource:app_ttd_apps-test";
 
 fn matched(index: &Index, event: &Event) -> Vec<i64> {
-    let mut ids: Vec<i64> = index.matches(event).iter().map(|found| found.id.0).collect();
+    let mut ids: Vec<i64> =
+        index.matches(event, event.canonical_subject().as_deref()).iter().map(|found| found.id.0).collect();
     ids.sort_unstable();
     ids
 }
@@ -116,8 +117,11 @@ fn with_subunits(id: i64, subject: &str) -> Subscription {
 }
 
 fn matched_of_main_unit(index: &Index, event: &Event, main_unit: &str) -> Vec<i64> {
-    let mut ids: Vec<i64> =
-        index.matches_of_main_unit(event, main_unit).iter().map(|found| found.id.0).collect();
+    let mut ids: Vec<i64> = index
+        .matches_of_main_unit(event, event.canonical_subject().as_deref(), main_unit)
+        .iter()
+        .map(|found| found.id.0)
+        .collect();
     ids.sort_unstable();
     ids
 }

@@ -127,6 +127,20 @@ impl Harness {
         self.publish_raw(&event.kafka_key(), event.json().as_bytes()).await;
     }
 
+    /// Appends an event whose canonical subject Register has told.
+    pub(crate) async fn publish_about(&self, subject: &str, event: &Event) {
+        let headers = [("subject", subject.as_bytes())];
+        let value = event.json().as_bytes();
+        let out = Outgoing {
+            topic: topics::EVENTS,
+            partition: None,
+            key: subject.as_bytes(),
+            value,
+            headers: &headers,
+        };
+        self.producer.send(out).await.unwrap();
+    }
+
     pub(crate) async fn publish_raw(&self, key: &str, value: &[u8]) {
         let out =
             Outgoing { topic: topics::EVENTS, partition: None, key: key.as_bytes(), value, headers: &[] };

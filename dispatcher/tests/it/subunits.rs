@@ -7,7 +7,6 @@ use crate::harness::{Harness, PATIENCE, RESOURCE, event, wait_until};
 
 const MAIN_UNIT: &str = "/party/51000002";
 const SUB_UNIT: &str = "/party/51000003";
-const MAIN_UNIT_URN: &str = "urn:altinn:organization:identifier-no:311783777";
 const SUB_UNIT_URN: &str = "urn:altinn:organization:identifier-no:312601931";
 
 /// A validated subscription, and where its deliveries go.
@@ -61,10 +60,9 @@ async fn an_event_of_a_sub_unit_reaches_those_of_its_main_unit_that_include_sub_
     let not_including = subscribe(&harness, MAIN_UNIT, false).await;
     let of_sub_unit = subscribe(&harness, SUB_UNIT, false).await;
     let of_sub_unit_including = subscribe(&harness, SUB_UNIT, true).await;
-    let by_number = subscribe(&harness, MAIN_UNIT_URN, true).await;
     harness.run().await;
     harness.publish(&about_sub_unit("one")).await;
-    harness.publish(&about("two", SUB_UNIT_URN, "")).await;
+    harness.publish_about(SUB_UNIT, &about("two", SUB_UNIT_URN, "")).await;
     harness.publish(&about("three", MAIN_UNIT, "/organisation/311783777")).await;
     all_done(&harness).await;
     let ids = |hook: &Webhook| {
@@ -73,11 +71,10 @@ async fn an_event_of_a_sub_unit_reaches_those_of_its_main_unit_that_include_sub_
         ids.sort_unstable();
         ids
     };
-    assert_eq!(ids(&including), ["one", "three"]);
+    assert_eq!(ids(&including), ["one", "three", "two"], "in whatever spelling");
     assert_eq!(ids(&not_including), ["three"]);
-    assert_eq!(ids(&of_sub_unit), ["one"]);
-    assert_eq!(ids(&of_sub_unit_including), ["one"]);
-    assert_eq!(ids(&by_number), ["two"], "in the style of the event");
+    assert_eq!(ids(&of_sub_unit), ["one", "two"]);
+    assert_eq!(ids(&of_sub_unit_including), ["one", "two"]);
     assert_eq!(harness.altinn.register().requests(), 2, "each organisation once");
     harness.life.shutdown().await.unwrap();
 }

@@ -1,6 +1,6 @@
 //! Parties by number.
 
-use access::{MainUnit, Unavailable};
+use access::Unavailable;
 use local_altinn::Mode;
 
 use crate::platform;
@@ -50,10 +50,10 @@ async fn who_asks_the_same_at_once_shares_one_request() {
 #[tokio::test]
 async fn the_main_unit_of_a_sub_unit_is_found_once_and_remembered() {
     let (local, access) = platform().await;
-    let main = MainUnit { party: 51_000_002, number: "311783777".into() };
+    let main = 51_000_002;
     let many = (0..20).map(|_| access.main_unit_of("312601931"));
     let found = futures::future::join_all(many).await;
-    assert!(found.iter().all(|found| found.as_ref() == Ok(&Some(main.clone()))));
+    assert!(found.iter().all(|found| found.as_ref() == Ok(&Some(main))));
     for none in ["311783777", "999999999"] {
         assert_eq!(access.main_unit_of(none).await, Ok(None));
         assert_eq!(access.main_unit_of(none).await, Ok(None));
