@@ -5,6 +5,7 @@ use kafka_loop::Outgoing;
 use local_altinn::Rule;
 use platform_tests::{
     client::generic,
+    process::Process,
     receiver::Script,
     wait::until,
     world::{ALL, World},
@@ -164,4 +165,80 @@ async fn hostile_input_is_refused_and_never_a_fault_of_ours() {
     }
     assert_eq!(http.get(format!("{base}/health")).send().await.unwrap().status(), 200);
     platform.stop().await;
+}
+
+/// A person of the stand-in's data, and a number that nobody has.
+const PERSON: &str = "02857010054";
+const NOBODY: &str = "01910112345";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persons_number_is_in_no_key_link_log_metric_or_refusal() {
+    let mut world = World::new("numbers").await;
+    world.set("LOG", "debug");
+    let mut process = Process::start(&world, ALL).await;
+    let client = world.client(process.public);
+    let mut told = String::new();
+    for (id, subject) in [
+        ("by-urn", format!("urn:altinn:person:identifier-no:{PERSON}")),
+        ("by-path", format!("/person/{PERSON}")),
+        ("unknown", format!("/person/{NOBODY}")),
+    ] {
+        assert_eq!(client.publish(&generic(id, &subject)).await.unwrap(), 200, "{id}");
+    }
+    let wish = json!({
+        "endPoint": world.receiver.url("numbers"), "resourceFilter": platform_tests::world::RESOURCE,
+        "subjectFilter": format!("/person/{PERSON}"),
+    });
+    let id = client.subscribe_with(&wish).await;
+    client.validated(id).await;
+    probe::changes_are_in_force(&world, &client).await;
+    assert_eq!(client.publish(&generic("pushed", &format!("/person/{PERSON}"))).await.unwrap(), 200);
+    until("the event is delivered", || async {
+        let delivered = probe::delivered(&world, "numbers");
+        if delivered.contains_key("pushed") { Ok(()) } else { Err(format!("{delivered:?}")) }
+    })
+    .await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let token = world.altinn.enterprise_token(Some("ttd"), "991825827", &["altinn:events.subscribe"]);
+    for number in [PERSON, NOBODY] {
+        let party = http
+            .get(format!("{}/events/api/v1/app/party?after=0&size=1", client.base))
+            .header("person", number);
+        let resource = platform_tests::world::RESOURCE;
+        let named = format!(
+            "{}/events/api/v1/events?resource={resource}&after=0&size=1&subject=/person/{number}",
+            client.base
+        );
+        let body = json!({"party": {"personNumber": number}, "fromtime": "2020-01-01T00:00:00Z", "type": 1});
+        let seed = http.post(format!("{}/events/instanceeventsforparty", client.base)).json(&body);
+        for request in [party, http.get(named), seed] {
+            let answer = request.bearer_auth(&token).send().await.unwrap();
+            told.push_str(&format!("{:?}", answer.headers()));
+            if !answer.status().is_success() {
+                told.push_str(&answer.text().await.unwrap());
+            }
+        }
+    }
+    told.push_str(
+        &http.get(format!("http://{}/metrics", process.admin)).send().await.unwrap().text().await.unwrap(),
+    );
+    for topic in [topics::EVENTS, topics::DELIVERIES, topics::ATTEMPTS] {
+        for record in kafka_loop::whole::read(&world.kafka(), topic).await.unwrap() {
+            told.push_str(&String::from_utf8_lossy(&record.key));
+            told.push_str(&format!("{:?}", record.headers));
+        }
+    }
+    assert!(process.terminate().await.success());
+    let log = process.log();
+    assert!(
+        log.contains("DEBUG")
+            && told.contains("/party/50001337")
+            && told.contains("dispatcher_matched_events_total")
+    );
+    for (what, text) in [("log", log), ("answers, metrics and records", told)] {
+        for number in [PERSON, NOBODY] {
+            let line = text.lines().find(|line| line.contains(number));
+            assert!(line.is_none(), "{what}: {line:?}");
+        }
+    }
 }
