@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::policies::Policies;
 
 const PARTIES: &str = include_str!("../data/parties.json");
+const ACCESS_LISTS: &str = include_str!("../data/access-lists.json");
 const ROLES: &str = include_str!("../data/roles.json");
 
 /// A person or an organisation. All numbers are synthetic.
@@ -42,6 +43,16 @@ pub(crate) struct Roles {
     pub(crate) party: i64,
     /// Their codes.
     pub(crate) roles: Vec<String>,
+}
+
+/// The organisations that a resource's owner has approved.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct AccessList {
+    /// Name of the resource, without the prefix of its URN.
+    pub(crate) resource: String,
+    /// Organisation numbers.
+    pub(crate) organisations: Vec<String>,
 }
 
 /// A right that is given while the stand-in runs, beside the policies: who may do what.
@@ -101,6 +112,7 @@ impl Rule {
 pub(crate) struct Data {
     pub(crate) parties: Vec<Party>,
     pub(crate) roles: Vec<Roles>,
+    pub(crate) access_lists: Vec<AccessList>,
     pub(crate) policies: Policies,
 }
 
@@ -115,6 +127,7 @@ impl Data {
         Ok(Self {
             parties: read(folder, "parties.json", PARTIES)?,
             roles: read(folder, "roles.json", ROLES)?,
+            access_lists: read(folder, "access-lists.json", ACCESS_LISTS)?,
             policies: Policies::load(folder)?,
         })
     }

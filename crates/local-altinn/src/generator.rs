@@ -13,7 +13,8 @@ use crate::{
     tokens::{Holder, TokenRequest},
 };
 
-type Answer = Result<String, (StatusCode, String)>;
+/// A token as plain text, or why there is none.
+pub(crate) type Answer = Result<String, (StatusCode, String)>;
 
 /// The person that examples use.
 const USER: i64 = 1337;
@@ -72,27 +73,31 @@ pub(crate) async fn platform(
 }
 
 /// Query parameters by lower-case name; of a name that occurs twice the last one.
-struct Parameters(HashMap<String, String>);
+pub(crate) struct Parameters(HashMap<String, String>);
 
 impl Parameters {
-    fn new(query: Vec<(String, String)>) -> Self {
+    pub(crate) fn new(query: Vec<(String, String)>) -> Self {
         Self(query.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect())
     }
 
-    fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    fn number(&self, name: &str) -> Result<Option<i64>, (StatusCode, String)> {
+    pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, (StatusCode, String)> {
         let Some(text) = self.text(name) else { return Ok(None) };
         text.parse().map(Some).map_err(|_| bad(&format!("{name} is not a whole number")))
     }
 
+    /// Separated by commas or blanks.
+    pub(crate) fn scopes(&self) -> Vec<String> {
+        let scopes = self.text("scopes").unwrap_or_default();
+        scopes.split([',', ' ']).filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
+    }
+
     /// Adds what every kind of token has, then signs.
     fn mint(&self, state: &Shared, mut request: TokenRequest) -> Answer {
-        let scopes = self.text("scopes").unwrap_or_default();
-        let scopes = scopes.split([',', ' ']).filter(|scope| !scope.is_empty());
-        request.scopes = scopes.map(str::to_owned).collect();
+        request.scopes = self.scopes();
         if let Some(ttl_s) = self.number("ttl")? {
             request.ttl_s = ttl_s;
         }
@@ -105,6 +110,6 @@ impl Parameters {
     }
 }
 
-fn bad(text: &str) -> (StatusCode, String) {
+pub(crate) fn bad(text: &str) -> (StatusCode, String) {
     (StatusCode::BAD_REQUEST, text.to_owned())
 }

@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jsonwebtoken::{
-    Algorithm, EncodingKey, Header,
+    Algorithm, DecodingKey, EncodingKey, Header, Validation,
     jwk::{AlgorithmParameters, Jwk},
 };
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
@@ -77,6 +77,18 @@ impl KeyRing {
         self.bearer.read().unwrap_or_else(PoisonError::into_inner).current.sign(claims, key_id)
     }
 
+    /// The claims of a bearer token that we signed and that has not ended.
+    pub(crate) fn verify_bearer(&self, token: &str) -> Option<Value> {
+        let keys = self.bearer.read().unwrap_or_else(PoisonError::into_inner);
+        keys.before.iter().chain([&keys.current.public]).find_map(|public| verify(public, token))
+    }
+
+    /// The claims of a token of the platform's key: those of foreign providers are signed with it, so that they do not count as
+    /// bearer tokens before they are exchanged.
+    pub(crate) fn verify_foreign(&self, token: &str) -> Option<Value> {
+        verify(&self.platform.public, token)
+    }
+
     pub(crate) fn sign_platform(&self, claims: &Value) -> String {
         self.platform.sign(claims, None)
     }
@@ -113,6 +125,15 @@ impl SigningKey {
         header.kid = Some(key_id.unwrap_or(&self.id).to_owned());
         jsonwebtoken::encode(&header, claims, &self.encoding).expect("an RSA key signs any JSON object")
     }
+}
+
+fn verify(public: &Value, token: &str) -> Option<Value> {
+    let component = |name: &str| public.get(name).and_then(Value::as_str);
+    let key = DecodingKey::from_rsa_components(component("n")?, component("e")?).ok()?;
+    let mut validation = Validation::new(Algorithm::RS256);
+    validation.validate_aud = false;
+    validation.leeway = 10;
+    Some(jsonwebtoken::decode::<Value>(token, &key, &validation).ok()?.claims)
 }
 
 fn make() -> anyhow::Result<KeyPair> {

@@ -19,6 +19,7 @@ use axum::{
 use tokio::task::JoinSet;
 
 mod data;
+mod exchange;
 mod generator;
 mod keys;
 mod mode;
@@ -40,7 +41,7 @@ pub use webhooks::{NotSeen, Received, Reply, Webhook};
 
 use keys::KeyRing;
 use mode::Switch;
-use pdp::Pdp;
+use pdp::{Known, Pdp};
 use register::Register;
 use webhooks::Webhooks;
 
@@ -54,7 +55,7 @@ const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub struct Options {
     /// Port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
-    /// Folder with `parties.json`, `roles.json` and `policies/*.xml` in place of the built-in ones.
+    /// Folder with `parties.json`, `roles.json`, `access-lists.json` and `policies/*.xml` in place of the built-in ones.
     pub data_folder: Option<PathBuf>,
     /// File that keeps the signing keys over a restart; made when it is not there.
     pub key_file: Option<PathBuf>,
@@ -113,7 +114,10 @@ pub async fn start(options: Options) -> anyhow::Result<LocalAltinn> {
         keys: KeyRing::open(options.key_file.as_deref())?,
         openid: Switch::default(),
         certificates: Switch::default(),
-        pdp: Pdp::new(data.policies, data.roles, Arc::clone(&parties)),
+        pdp: Pdp::new(
+            data.policies,
+            Known { roles: data.roles, access_lists: data.access_lists, parties: Arc::clone(&parties) },
+        ),
         register: Register::new(parties),
         webhooks: Webhooks::new(&base_url, options.webhook_requests_max),
     });
@@ -141,6 +145,10 @@ fn router(state: Shared) -> Router {
         .route("/api/GetPersonalToken", get(generator::personal))
         .route("/api/GetSystemUserToken", get(generator::system_user))
         .route("/api/GetPlatformAccessToken", get(generator::platform))
+        .route("/api/GetMaskinportenToken", get(exchange::maskinporten_token))
+        .route("/api/GetIdportenToken", get(exchange::idporten_token))
+        .route("/authentication/api/v1/exchange/{provider}", get(exchange::exchange))
+        .route("/authentication/api/v1/refresh", get(exchange::refresh))
         .route("/authorization/api/v1/decision", post(pdp::decision))
         .route("/register/api/v1/parties/lookup", post(register::lookup))
         .route("/register/api/v2/internal/parties/query", post(register::query))

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Shared,
-    data::{Party, Roles, Rule},
+    data::{AccessList, Party, Roles, Rule},
     mode::{Mode, Switch},
     policies::Policies,
     question::{Question, Status, obligation, questions},
@@ -31,6 +31,13 @@ use crate::{
 
 /// Requests that are remembered for tests to look at.
 const REMEMBERED: usize = 1_000;
+
+/// What decisions are made from, beside the policies.
+pub(crate) struct Known {
+    pub(crate) parties: Arc<Vec<Party>>,
+    pub(crate) roles: Vec<Roles>,
+    pub(crate) access_lists: Vec<AccessList>,
+}
 
 pub(crate) struct Pdp {
     parties: Arc<Vec<Party>>,
@@ -45,6 +52,7 @@ pub(crate) struct Pdp {
 #[derive(Default)]
 struct Rights {
     policies: Policies,
+    access_lists: Vec<AccessList>,
     rules: Vec<(RuleId, Rule)>,
     next: u64,
 }
@@ -78,6 +86,21 @@ impl PdpHandle<'_> {
         rights.rules.clear();
     }
 
+    /// Puts an organisation on the access list of a resource, named without the prefix of its URN.
+    pub fn approve(&self, resource: &str, organisation: &str) {
+        let list = AccessList { resource: resource.to_owned(), organisations: vec![organisation.to_owned()] };
+        self.0.rights().access_lists.push(list);
+    }
+
+    /// Takes an organisation off it.
+    pub fn withdraw(&self, resource: &str, organisation: &str) {
+        for list in &mut self.0.rights().access_lists {
+            if list.resource == resource {
+                list.organisations.retain(|listed| listed != organisation);
+            }
+        }
+    }
+
     /// How it answers from now on.
     pub fn set(&self, mode: Mode) {
         self.0.switch.set(mode);
@@ -109,11 +132,12 @@ impl Rights {
 }
 
 impl Pdp {
-    pub(crate) fn new(policies: Policies, roles: Vec<Roles>, parties: Arc<Vec<Party>>) -> Self {
+    pub(crate) fn new(policies: Policies, known: Known) -> Self {
+        let Known { parties, roles, access_lists } = known;
         Self {
             parties,
             roles,
-            rights: Mutex::new(Rights { policies, ..Rights::default() }),
+            rights: Mutex::new(Rights { policies, access_lists, ..Rights::default() }),
             switch: Switch::default(),
             questions: AtomicU64::new(0),
             asked: Mutex::default(),
@@ -146,7 +170,11 @@ impl Pdp {
         let rights = self.rights();
         let name = question.resource_name();
         let policy = name.as_deref().and_then(|name| rights.policies.get(name));
-        let outcome = policy.map(|policy| policy.evaluate(&question.request(&self.parties, &self.roles)));
+        let outcome = policy.map(|policy| {
+            let mut request = question.request(&self.parties, &self.roles);
+            question.add_access_lists(&mut request, &self.parties, &rights.access_lists);
+            policy.evaluate(&request)
+        });
         match outcome {
             Some(outcome) if outcome.decision == Decision::Permit => told(question, &outcome),
             other => match rights.rules.iter().find(|(_, rule)| self.fits(rule, question)) {

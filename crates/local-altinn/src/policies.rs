@@ -5,9 +5,11 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::Context;
 use policy::Policy;
 
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 6] = [
     ("app_ttd_apps-test", include_str!("../data/policies/app_ttd_apps-test.xml")),
     ("app_ttd_restricted-mail", include_str!("../data/policies/app_ttd_restricted-mail.xml")),
+    ("app_ttd_open-permits", include_str!("../data/policies/app_ttd_open-permits.xml")),
+    ("kve-notices", include_str!("../data/policies/kve-notices.xml")),
     ("app_kve_catch-report", include_str!("../data/policies/app_kve_catch-report.xml")),
     (
         "ttd-altinn-events-automated-tests",

@@ -4,7 +4,7 @@ use policy::{ACTION, DataType, Obligation, RESOURCE, Request, SUBJECT, Value};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    data::{Party, Roles},
+    data::{AccessList, Party, Roles},
     register::party_of_urn,
 };
 
@@ -13,6 +13,9 @@ const ORG: &str = "urn:altinn:org";
 const APP: &str = "urn:altinn:app";
 const PARTY_ID: &str = "urn:altinn:partyid";
 const ROLE_CODE: &str = "urn:altinn:rolecode";
+const ACCESS_LIST: &str = "urn:altinn:accesslist";
+const ORGANISATION_NUMBER: &str = "urn:altinn:organization:identifier-no";
+const ORGANISATION_NUMBER_OLD: &str = "urn:altinn:organizationnumber";
 const PERSON_NUMBER: &str = "urn:altinn:person:identifier-no";
 
 pub(crate) struct Question<'a> {
@@ -122,6 +125,25 @@ impl Question<'_> {
             }
         }
         request
+    }
+
+    /// The access lists that the subject, an organisation, is on: each by the name of its resource.
+    pub(crate) fn add_access_lists(&self, request: &mut Request, parties: &[Party], lists: &[AccessList]) {
+        let of_org =
+            |org: &str| parties.iter().find(|party| party.org.as_deref() == Some(org))?.org_number.clone();
+        let numbers: Vec<String> = self
+            .subject
+            .iter()
+            .filter_map(|found| match found.id {
+                ORGANISATION_NUMBER | ORGANISATION_NUMBER_OLD => Some(found.value.clone()),
+                ORG => of_org(&found.value),
+                _other => None,
+            })
+            .collect();
+        let is_on = |list: &&AccessList| list.organisations.iter().any(|listed| numbers.contains(listed));
+        for list in lists.iter().filter(is_on) {
+            request.add(SUBJECT, ACCESS_LIST, Value::string(&list.resource));
+        }
     }
 
     fn add_names(&self, request: &mut Request) {

@@ -55,6 +55,14 @@ impl Register {
         self.find(|party| party.org.as_deref() == Some(org))?.org_number.clone()
     }
 
+    pub(crate) fn org_of_number(&self, number: &str) -> Option<String> {
+        self.find(|party| party.org_number.as_deref() == Some(number))?.org.clone()
+    }
+
+    pub(crate) fn party_of_person(&self, number: &str) -> Option<Party> {
+        self.find(|party| party.person_number.as_deref() == Some(number)).cloned()
+    }
+
     pub(crate) fn party_of_user(&self, user_id: i64) -> Option<Party> {
         self.find(|party| party.user_id == Some(user_id)).cloned()
     }

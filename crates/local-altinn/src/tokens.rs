@@ -123,8 +123,7 @@ impl TokenRequest {
     }
 
     fn claims(&self, base_url: &str) -> Value {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let now = now_s();
         let mut claims = self.holder_claims();
         let all = [
             ("iss", json!(format!("{base_url}/authentication/api/v1/openid/"))),
@@ -202,6 +201,12 @@ impl TokenRequest {
     }
 }
 
-fn authority(org_number: &str) -> Value {
+/// Seconds since 1970.
+pub(crate) fn now_s() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    i64::try_from(now).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn authority(org_number: &str) -> Value {
     json!({"authority": "iso6523-actorid-upis", "ID": format!("0192:{org_number}")})
 }

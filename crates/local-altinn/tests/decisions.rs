@@ -237,3 +237,44 @@ async fn a_folder_of_policies_is_read_at_the_start_and_a_mistake_keeps_it_from_s
     let error = format!("{:#}", local_altinn::start(options()).await.unwrap_err());
     assert!(error.contains("policies/ours.xml has a mistake: line 5, <Targets>"), "{error}");
 }
+
+const NOTICES: &str = "kve-notices";
+const OPEN: &str = "app_ttd_open-permits";
+
+async fn decision(local: &LocalAltinn, subject: &Value, action: &str, resource: &Value) -> String {
+    ask(local, subject, action, resource).await["decision"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_access_list_lets_its_organisations_subscribe_for_every_party_and_nobody_else() {
+    let local = start().await;
+    let everybody = json!([attribute("urn:altinn:resource", NOTICES, "string")]);
+    let other = ("urn:altinn:organization:identifier-no", "311783777");
+    for resource in [everybody.clone(), generic(NOTICES, 51_000_005), generic(NOTICES, 50_001_338)] {
+        assert_eq!(decision(&local, &consumer(ACCOUNTANT), "subscribe", &resource).await, "Permit");
+        assert_eq!(decision(&local, &subject(ACCOUNTANT), "subscribe", &resource).await, "Permit");
+        assert_eq!(decision(&local, &consumer(ACCOUNTANT), "publish", &resource).await, "NotApplicable");
+        assert_eq!(decision(&local, &consumer(other), "subscribe", &resource).await, "NotApplicable");
+        assert_eq!(decision(&local, &consumer(KVE), "publish", &resource).await, "Permit");
+    }
+    assert_eq!(
+        decision(&local, &consumer(ACCOUNTANT), "subscribe", &generic(GENERIC, 1)).await,
+        "NotApplicable"
+    );
+    local.pdp().approve(NOTICES, "311783777");
+    assert_eq!(decision(&local, &consumer(other), "subscribe", &everybody).await, "Permit");
+    local.pdp().withdraw(NOTICES, "311783777");
+    assert_eq!(decision(&local, &consumer(other), "subscribe", &everybody).await, "NotApplicable");
+}
+
+#[tokio::test]
+async fn nobody_reads_an_instance_but_where_the_policy_says_so() {
+    let local = start().await;
+    let nobody = json!([attribute("urn:altinn:anonymous", "true", "string")]);
+    assert_eq!(decision(&local, &nobody, "read", &in_app_feed(OPEN, 50_001_337)).await, "Permit");
+    assert_eq!(decision(&local, &nobody, "subscribe", &in_app_feed(OPEN, 50_001_337)).await, "NotApplicable");
+    for app in [APPS_TEST, MAIL, REPORT] {
+        assert_ne!(decision(&local, &nobody, "read", &in_app_feed(app, 50_001_337)).await, "Permit", "{app}");
+    }
+    assert_ne!(decision(&local, &nobody, "subscribe", &generic(GENERIC, 50_001_337)).await, "Permit");
+}
