@@ -68,6 +68,9 @@ pub enum SetupError {
     /// The HTTP client could not be built.
     #[error("the HTTP client for keys, decisions and parties could not be built")]
     Client(#[source] reqwest::Error),
+    /// The key of our platform access token is none.
+    #[error("the key of our platform access token is not an RSA private key as PEM")]
+    PlatformKey(#[source] jsonwebtoken::errors::Error),
     /// An address does not join.
     #[error("an address of a neighbour is not usable")]
     Address(#[source] url::ParseError),

@@ -25,6 +25,7 @@ pub mod extract;
 mod keys;
 mod metrics;
 mod neighbour;
+mod own_token;
 mod pdp;
 mod platform;
 pub mod question;
@@ -48,6 +49,7 @@ use decisions::Decisions;
 use keys::Keys;
 use metrics::AccessMetrics;
 use neighbour::Neighbour;
+use own_token::OwnToken;
 use pdp::Pdp;
 use platform::Platform;
 use register::Register;
@@ -78,7 +80,9 @@ impl Access {
         let neighbour = |name| Neighbour::new(name, client.clone(), settings);
         let metrics = AccessMetrics::new();
         let keys = Arc::new(Keys::new(neighbour("OpenID"), settings)?);
-        let register = Arc::new(Register::new(neighbour("Register"), settings)?);
+        let own_token = settings.platform_key.as_deref().map(OwnToken::new).transpose()?;
+        let register = neighbour("Register").with_token(own_token);
+        let register = Arc::new(Register::new(register, settings)?);
         let pdp = Pdp::new(neighbour("PDP"), settings, Arc::clone(&register), metrics.clone())?;
         Ok(Self {
             inner: Arc::new(Inner {

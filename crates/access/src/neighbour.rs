@@ -13,7 +13,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::{sync::Semaphore, time::Instant};
 use url::Url;
 
-use crate::{error::SetupError, settings::AccessSettings};
+use crate::{
+    error::SetupError, own_token::OwnToken, platform::PLATFORM_HEADER, settings::AccessSettings, token::now_s,
+};
 
 /// Largest answer that is read.
 pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -47,6 +49,8 @@ pub(crate) struct Neighbour {
     client: reqwest::Client,
     permits: Semaphore,
     timeout: Duration,
+    /// Sent with every request.
+    own_token: Option<OwnToken>,
     /// Nobody is asked before this moment.
     silent_until: Mutex<Option<Instant>>,
 }
@@ -58,8 +62,14 @@ impl Neighbour {
             client,
             permits: Semaphore::new(settings.max_connections),
             timeout: settings.timeout,
+            own_token: None,
             silent_until: Mutex::new(None),
         }
+    }
+
+    /// The same neighbour, asked with our platform access token.
+    pub(crate) fn with_token(self, own_token: Option<OwnToken>) -> Self {
+        Self { own_token, ..self }
     }
 
     pub(crate) async fn get(&self, url: Url) -> Result<Answer, NoAnswer> {
@@ -73,6 +83,9 @@ impl Neighbour {
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, NoAnswer> {
         self.enter()?;
+        let token = self.own_token.as_ref().and_then(|own| own.at(now_s()));
+        let request =
+            token.into_iter().fold(request, |request, token| request.header(PLATFORM_HEADER, token));
         let outcome = tokio::time::timeout(self.timeout, async {
             let _permit = self.permits.acquire().await.map_err(|_closed| NoAnswer::Silent)?;
             receive(request).await

@@ -21,6 +21,8 @@ pub struct AccessSettings {
     pub cookie_name: String,
     /// Sent to PDP and Register as `Ocp-Apim-Subscription-Key`.
     pub subscription_key: Option<String>,
+    /// RSA private key (PEM) that signs our own platform access token, which Register asks for.
+    pub platform_key: Option<String>,
     /// How long a permit counts; at most 60 s.
     pub permit_ttl: Duration,
     /// How long a refusal counts; at most 5 s.
@@ -54,6 +56,7 @@ impl AccessSettings {
             register_api: base(env, "REGISTER_API", "/register/api/"),
             cookie_name: env.text("JWT_COOKIE_NAME", "AltinnStudioRuntime"),
             subscription_key: env.secret("PLATFORM_SUBSCRIPTION_KEY"),
+            platform_key: key_in_file(env, "PLATFORM_ACCESS_TOKEN_KEY_FILE"),
             permit_ttl: env.duration_ms("PERMIT_TTL_MS", 60_000),
             refusal_ttl: env.duration_ms("REFUSAL_TTL_MS", 5_000),
             timeout: env.duration_ms("ACCESS_TIMEOUT_MS", 2_000),
@@ -84,6 +87,7 @@ impl AccessSettings {
             register_api: join("/register/api/"),
             cookie_name: "AltinnStudioRuntime".to_owned(),
             subscription_key: None,
+            platform_key: None,
             permit_ttl: PERMIT_TTL_MAX,
             refusal_ttl: REFUSAL_TTL_MAX,
             timeout: Duration::from_secs(2),
@@ -122,6 +126,18 @@ impl AccessSettings {
 
 fn local_certificates(base_url: &str) -> String {
     format!("{base_url}/platform-certificates/{{issuer}}-access-token-public-cert")
+}
+
+/// The text of a file that a setting names; none when nothing is set.
+fn key_in_file(env: &Env, name: &'static str) -> Option<String> {
+    let file = env.optional(name)?;
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            env.mistake(name, &format!("{file} cannot be read: {error}"));
+            None
+        }
+    }
 }
 
 /// Addresses and networks, separated by commas; none when nothing is set.
