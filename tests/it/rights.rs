@@ -2,7 +2,7 @@
 
 use event::topics;
 use kafka_loop::Outgoing;
-use local_altinn::Rule;
+use local_altinn::{Rule, TokenRequest};
 use platform_tests::{
     client::{Client, generic},
     process::Process,
@@ -286,4 +286,18 @@ async fn an_approved_organisation_subscribes_to_a_resource_for_all_parties_until
     probe::nothing_is_left_to_push(&world).await;
     assert_eq!(probe::delivered(&world, "approved").len(), 2);
     platform.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_that_is_read_by_delegation_is_logged_with_consumer_and_supplier() {
+    let world = World::new("delegated").await;
+    let process = Process::start(&world, "query-api").await;
+    let token = TokenRequest::enterprise(None, "991825827", &["altinn:events/ttd/apps-test"])
+        .supplied_by("310075728");
+    let supplier = Client::new(process.public, world.altinn.token(&token));
+    let page = supplier.try_page("/events/instanceevents/ttd/apps-test?after=0").await.unwrap();
+    assert_eq!(page.status, 200);
+    let log = process.log();
+    let line = log.lines().find(|line| line.contains("by delegation")).unwrap_or_default();
+    assert!(line.contains("991825827") && line.contains("310075728"), "{log}");
 }

@@ -1,15 +1,15 @@
-//! What the stand-in knows: parties, roles and policies, from files that people can edit.
+//! What the stand-in knows: parties, roles, access lists and policies, from files that people can edit.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::policies::Policies;
+use crate::{access_lists::AccessLists, policies::Policies};
 
 const PARTIES: &str = include_str!("../data/parties.json");
-const ACCESS_LISTS: &str = include_str!("../data/access-lists.json");
 const ROLES: &str = include_str!("../data/roles.json");
+const ACCESS_LISTS: &str = include_str!("../data/access-lists.json");
 
 /// A person or an organisation. All numbers are synthetic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct Party {
     pub org: Option<String>,
     /// Organisation number of the main unit, for sub-units.
     pub main_unit: Option<String>,
+    /// Ids of the system users of an organisation.
+    #[serde(default)]
+    pub system_users: Vec<String>,
 }
 
 /// The roles that somebody has for a party.
@@ -43,16 +46,6 @@ pub(crate) struct Roles {
     pub(crate) party: i64,
     /// Their codes.
     pub(crate) roles: Vec<String>,
-}
-
-/// The organisations that a resource's owner has approved.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct AccessList {
-    /// Name of the resource, without the prefix of its URN.
-    pub(crate) resource: String,
-    /// Organisation numbers.
-    pub(crate) organisations: Vec<String>,
 }
 
 /// A right that is given while the stand-in runs, beside the policies: who may do what.
@@ -110,9 +103,9 @@ impl Rule {
 }
 
 pub(crate) struct Data {
-    pub(crate) parties: Vec<Party>,
+    pub(crate) parties: Arc<Vec<Party>>,
     pub(crate) roles: Vec<Roles>,
-    pub(crate) access_lists: Vec<AccessList>,
+    pub(crate) access_lists: AccessLists,
     pub(crate) policies: Policies,
 }
 
@@ -125,7 +118,7 @@ impl Data {
             "rules.json of the local Altinn is not read any more: rights are in policies/*.xml"
         );
         Ok(Self {
-            parties: read(folder, "parties.json", PARTIES)?,
+            parties: Arc::new(read(folder, "parties.json", PARTIES)?),
             roles: read(folder, "roles.json", ROLES)?,
             access_lists: read(folder, "access-lists.json", ACCESS_LISTS)?,
             policies: Policies::load(folder)?,
@@ -207,6 +200,7 @@ mod tests {
         unique(parties().filter_map(|party| party.user_id.map(|id| id.to_string())).collect());
         unique(parties().filter_map(|party| party.org_number.clone()).collect());
         unique(parties().filter_map(|party| party.person_number.clone()).collect());
+        unique(parties().flat_map(|party| party.system_users.clone()).collect());
         unique(data.roles.iter().map(|row| format!("{} {}", row.subject, row.party)).collect());
         for row in &data.roles {
             assert!(parties().any(|party| party.party_id == row.party), "{row:?}");
@@ -215,9 +209,21 @@ mod tests {
                 "urn:altinn:userid" => parties().any(|party| party.user_id == value.parse().ok()),
                 "urn:altinn:organization:identifier-no" =>
                     parties().any(|party| party.org_number.as_deref() == Some(value)),
-                "urn:altinn:systemuser:uuid" => true,
+                "urn:altinn:systemuser:uuid" =>
+                    parties().any(|party| party.system_users.iter().any(|id| id == value)),
                 _other => false,
             });
+        }
+    }
+
+    #[test]
+    fn access_lists_are_of_known_resources_and_organisations() {
+        let data = built_in();
+        for list in &data.access_lists.0 {
+            assert!(data.policies.get(&list.resource).is_some(), "{list:?}");
+            let known =
+                |number: &String| data.parties.iter().any(|party| party.org_number.as_ref() == Some(number));
+            assert!(list.organisations.iter().all(known), "{list:?}");
         }
     }
 
@@ -230,6 +236,11 @@ mod tests {
         std::fs::write(folder.path().join("roles.json"), r#"[{"subjects": {}}]"#).unwrap();
         let error = Data::load(Some(folder.path())).err().unwrap();
         assert_eq!(error.to_string(), "roles.json of the local Altinn has a mistake");
+        std::fs::write(folder.path().join("roles.json"), "[]").unwrap();
+        std::fs::write(folder.path().join("access-lists.json"), r#"[{"resource": "x", "orgs": []}]"#)
+            .unwrap();
+        let error = Data::load(Some(folder.path())).err().unwrap();
+        assert_eq!(error.to_string(), "access-lists.json of the local Altinn has a mistake");
         std::fs::write(folder.path().join("rules.json"), "[]").unwrap();
         let error = Data::load(Some(folder.path())).err().unwrap();
         assert!(error.to_string().contains("policies/*.xml"), "{error}");

@@ -19,6 +19,11 @@ use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::claims::Claims;
+
+/// Seconds by which clocks may differ.
+const SKEW_S: u64 = 10;
+
 pub(crate) struct KeyRing {
     bearer: RwLock<BearerKeys>,
     platform: SigningKey,
@@ -77,16 +82,16 @@ impl KeyRing {
         self.bearer.read().unwrap_or_else(PoisonError::into_inner).current.sign(claims, key_id)
     }
 
-    /// The claims of a bearer token that we signed and that has not ended.
-    pub(crate) fn verify_bearer(&self, token: &str) -> Option<Value> {
+    /// The claims of a token that a bearer key signed and that has not ended.
+    pub(crate) fn verify_bearer(&self, token: &str) -> Option<Claims> {
         let keys = self.bearer.read().unwrap_or_else(PoisonError::into_inner);
-        keys.before.iter().chain([&keys.current.public]).find_map(|public| verify(public, token))
+        keys.before.iter().chain([&keys.current.public]).find_map(|public| verified(public, token))
     }
 
-    /// The claims of a token of the platform's key: those of foreign providers are signed with it, so that they do not count as
-    /// bearer tokens before they are exchanged.
-    pub(crate) fn verify_foreign(&self, token: &str) -> Option<Value> {
-        verify(&self.platform.public, token)
+    /// The claims of a token of another provider that has not ended. Those are signed with the platform's key, which is not in the
+    /// key set: they count nowhere before they are exchanged.
+    pub(crate) fn verify_foreign(&self, token: &str) -> Option<Claims> {
+        verified(&self.platform.public, token)
     }
 
     pub(crate) fn sign_platform(&self, claims: &Value) -> String {
@@ -127,13 +132,14 @@ impl SigningKey {
     }
 }
 
-fn verify(public: &Value, token: &str) -> Option<Value> {
+fn verified(public: &Value, token: &str) -> Option<Claims> {
     let component = |name: &str| public.get(name).and_then(Value::as_str);
     let key = DecodingKey::from_rsa_components(component("n")?, component("e")?).ok()?;
     let mut validation = Validation::new(Algorithm::RS256);
+    validation.leeway = SKEW_S;
+    validation.validate_nbf = true;
     validation.validate_aud = false;
-    validation.leeway = 10;
-    Some(jsonwebtoken::decode::<Value>(token, &key, &validation).ok()?.claims)
+    Some(jsonwebtoken::decode::<Claims>(token, &key, &validation).ok()?.claims)
 }
 
 fn make() -> anyhow::Result<KeyPair> {

@@ -18,6 +18,8 @@ use axum::{
 };
 use tokio::task::JoinSet;
 
+mod access_lists;
+mod claims;
 mod data;
 mod exchange;
 mod generator;
@@ -41,7 +43,7 @@ pub use webhooks::{NotSeen, Received, Reply, Webhook};
 
 use keys::KeyRing;
 use mode::Switch;
-use pdp::{Known, Pdp};
+use pdp::Pdp;
 use register::Register;
 use webhooks::Webhooks;
 
@@ -108,17 +110,14 @@ pub async fn start(options: Options) -> anyhow::Result<LocalAltinn> {
         .with_context(|| format!("port {} for the local Altinn is not free", options.port))?;
     let port = listener.local_addr().context("the local Altinn has no address")?.port();
     let base_url = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
-    let parties = Arc::new(data.parties);
+    let register = Register::new(Arc::clone(&data.parties));
     let state = Arc::new(State {
         base_url: base_url.clone(),
         keys: KeyRing::open(options.key_file.as_deref())?,
         openid: Switch::default(),
         certificates: Switch::default(),
-        pdp: Pdp::new(
-            data.policies,
-            Known { roles: data.roles, access_lists: data.access_lists, parties: Arc::clone(&parties) },
-        ),
-        register: Register::new(parties),
+        pdp: Pdp::new(data),
+        register,
         webhooks: Webhooks::new(&base_url, options.webhook_requests_max),
     });
     tracing::warn!(
@@ -140,15 +139,15 @@ fn router(state: Shared) -> Router {
         .route("/", get(pages::index))
         .route("/authentication/api/v1/openid/.well-known/openid-configuration", get(openid::metadata))
         .route("/authentication/api/v1/openid/.well-known/openid-configuration/jwks", get(openid::jwks))
+        .route("/authentication/api/v1/exchange/{provider}", get(exchange::exchange))
+        .route("/authentication/api/v1/refresh", get(exchange::refresh))
         .route("/platform-certificates/{name}", get(openid::certificate))
         .route("/api/GetEnterpriseToken", get(generator::enterprise))
         .route("/api/GetPersonalToken", get(generator::personal))
         .route("/api/GetSystemUserToken", get(generator::system_user))
         .route("/api/GetPlatformAccessToken", get(generator::platform))
-        .route("/api/GetMaskinportenToken", get(exchange::maskinporten_token))
-        .route("/api/GetIdportenToken", get(exchange::idporten_token))
-        .route("/authentication/api/v1/exchange/{provider}", get(exchange::exchange))
-        .route("/authentication/api/v1/refresh", get(exchange::refresh))
+        .route("/api/GetMaskinportenToken", get(generator::maskinporten))
+        .route("/api/GetIdportenToken", get(generator::idporten))
         .route("/authorization/api/v1/decision", post(pdp::decision))
         .route("/register/api/v1/parties/lookup", post(register::lookup))
         .route("/register/api/v2/internal/parties/query", post(register::query))
@@ -180,14 +179,29 @@ impl LocalAltinn {
         self.token(&TokenRequest::platform(org, app))
     }
 
+    /// A token of Maskinporten for an organisation, to exchange.
+    pub fn maskinporten_token(&self, org_number: &str, scopes: &[&str]) -> String {
+        self.token(&TokenRequest::maskinporten(org_number, scopes))
+    }
+
+    /// A token of ID-porten for a person, to exchange.
+    pub fn idporten_token(&self, person_number: &str, scopes: &[&str]) -> String {
+        self.token(&TokenRequest::idporten(person_number, scopes))
+    }
+
     /// Any token that the generator gives.
     pub fn token(&self, request: &TokenRequest) -> String {
-        request.mint(&self.state.keys, &self.base_url)
+        request.mint(&self.state)
     }
 
     /// Signs any claims with the bearer key, under its own key id or under another one.
     pub fn sign(&self, claims: &serde_json::Value, key_id: Option<&str>) -> String {
         self.state.keys.sign_bearer(claims, key_id)
+    }
+
+    /// Signs any claims as a provider whose tokens are to be exchanged.
+    pub fn sign_foreign(&self, claims: &serde_json::Value) -> String {
+        self.state.keys.sign_platform(claims)
     }
 
     /// The id of the key that signs bearer tokens now.

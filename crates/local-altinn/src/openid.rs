@@ -10,11 +10,16 @@ use serde_json::json;
 
 use crate::Shared;
 
+/// The issuer of the platform's own tokens.
+pub(crate) fn issuer(base_url: &str) -> String {
+    format!("{base_url}/authentication/api/v1/openid/")
+}
+
 pub(crate) async fn metadata(State(state): State<Shared>) -> Response {
     if let Err(status) = state.openid.pass().await {
         return status.into_response();
     }
-    let issuer = format!("{}/authentication/api/v1/openid/", state.base_url);
+    let issuer = issuer(&state.base_url);
     let jwks = format!("{issuer}.well-known/openid-configuration/jwks");
     Json(json!({
         "issuer": issuer,

@@ -18,6 +18,14 @@ Tokens (plain text)
   {base}/api/GetPlatformAccessToken?env=local&org=ttd&app=apps-test
   more parameters: ttl (seconds), authLvl (0 to 4), pid, supplierOrgNo
 
+Tokens to exchange, then the exchange (the token as bearer), and a new lifetime for a token
+  {base}/api/GetMaskinportenToken?orgNo=991825827&scopes=altinn:serviceowner,altinn:events.publish
+  {base}/api/GetIdportenToken?pid=02857010054&scopes=altinn:portal/enduser&authLvl=4
+  more parameters: ttl (seconds), supplierOrgNo, systemUserId, acr
+  {base}/authentication/api/v1/exchange/maskinporten?test=true
+  {base}/authentication/api/v1/exchange/id-porten
+  {base}/authentication/api/v1/refresh
+
 Keys
   {base}/authentication/api/v1/openid/.well-known/openid-configuration
   {base}/platform-certificates/ttd-access-token-public-cert

@@ -18,12 +18,13 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use policy::{Decision, Outcome};
+use policy::{Decision, Outcome, Request, SUBJECT};
 use serde_json::{Value, json};
 
 use crate::{
     Shared,
-    data::{AccessList, Party, Roles, Rule},
+    access_lists::AccessLists,
+    data::{Data, Party, Roles, Rule},
     mode::{Mode, Switch},
     policies::Policies,
     question::{Question, Status, obligation, questions},
@@ -31,13 +32,8 @@ use crate::{
 
 /// Requests that are remembered for tests to look at.
 const REMEMBERED: usize = 1_000;
-
-/// What decisions are made from, beside the policies.
-pub(crate) struct Known {
-    pub(crate) parties: Arc<Vec<Party>>,
-    pub(crate) roles: Vec<Roles>,
-    pub(crate) access_lists: Vec<AccessList>,
-}
+/// What a policy sees of a subject that is on the access list of the resource.
+const ACCESS_LIST: &str = "urn:altinn:accesslist";
 
 pub(crate) struct Pdp {
     parties: Arc<Vec<Party>>,
@@ -52,7 +48,7 @@ pub(crate) struct Pdp {
 #[derive(Default)]
 struct Rights {
     policies: Policies,
-    access_lists: Vec<AccessList>,
+    access_lists: AccessLists,
     rules: Vec<(RuleId, Rule)>,
     next: u64,
 }
@@ -79,26 +75,22 @@ impl PdpHandle<'_> {
         rights.rules.len() < before
     }
 
-    /// Takes all policies and all rules away.
+    /// Puts an organisation on the access list of a resource (its name without `urn:altinn:resource:`). A resource without a list
+    /// gets one, for `subscribe`. What the list gives is in the resource's policy.
+    pub fn approve(&self, resource: &str, org_number: &str) {
+        self.0.rights().access_lists.approve(resource, org_number);
+    }
+
+    /// Takes an organisation off the access list of a resource; false when it was not on it.
+    pub fn withdraw(&self, resource: &str, org_number: &str) -> bool {
+        self.0.rights().access_lists.withdraw(resource, org_number)
+    }
+
+    /// Takes all policies and all rules away; access lists alone give nothing.
     pub fn revoke_all(&self) {
         let mut rights = self.0.rights();
         rights.policies = Policies::default();
         rights.rules.clear();
-    }
-
-    /// Puts an organisation on the access list of a resource, named without the prefix of its URN.
-    pub fn approve(&self, resource: &str, organisation: &str) {
-        let list = AccessList { resource: resource.to_owned(), organisations: vec![organisation.to_owned()] };
-        self.0.rights().access_lists.push(list);
-    }
-
-    /// Takes an organisation off it.
-    pub fn withdraw(&self, resource: &str, organisation: &str) {
-        for list in &mut self.0.rights().access_lists {
-            if list.resource == resource {
-                list.organisations.retain(|listed| listed != organisation);
-            }
-        }
     }
 
     /// How it answers from now on.
@@ -132,8 +124,8 @@ impl Rights {
 }
 
 impl Pdp {
-    pub(crate) fn new(policies: Policies, known: Known) -> Self {
-        let Known { parties, roles, access_lists } = known;
+    pub(crate) fn new(data: Data) -> Self {
+        let Data { parties, roles, access_lists, policies } = data;
         Self {
             parties,
             roles,
@@ -170,11 +162,7 @@ impl Pdp {
         let rights = self.rights();
         let name = question.resource_name();
         let policy = name.as_deref().and_then(|name| rights.policies.get(name));
-        let outcome = policy.map(|policy| {
-            let mut request = question.request(&self.parties, &self.roles);
-            question.add_access_lists(&mut request, &self.parties, &rights.access_lists);
-            policy.evaluate(&request)
-        });
+        let outcome = policy.map(|policy| policy.evaluate(&self.request(question, &rights)));
         match outcome {
             Some(outcome) if outcome.decision == Decision::Permit => told(question, &outcome),
             other => match rights.rules.iter().find(|(_, rule)| self.fits(rule, question)) {
@@ -185,6 +173,17 @@ impl Pdp {
                 ),
             },
         }
+    }
+
+    fn request(&self, question: &Question<'_>, rights: &Rights) -> Request {
+        let mut request = question.request(&self.parties, &self.roles);
+        let org_numbers = question.organisations(&self.parties);
+        if let Some(name) = question.resource_name()
+            && let Some(list) = rights.access_lists.approved(&name, question.action(), &org_numbers)
+        {
+            request.add(SUBJECT, ACCESS_LIST, policy::Value::string(list));
+        }
+        request
     }
 
     fn fits(&self, rule: &Rule, question: &Question<'_>) -> bool {

@@ -7,10 +7,10 @@ use policy::Policy;
 
 const BUILT_IN: [(&str, &str); 6] = [
     ("app_ttd_apps-test", include_str!("../data/policies/app_ttd_apps-test.xml")),
-    ("app_ttd_restricted-mail", include_str!("../data/policies/app_ttd_restricted-mail.xml")),
     ("app_ttd_open-permits", include_str!("../data/policies/app_ttd_open-permits.xml")),
-    ("kve-notices", include_str!("../data/policies/kve-notices.xml")),
+    ("app_ttd_restricted-mail", include_str!("../data/policies/app_ttd_restricted-mail.xml")),
     ("app_kve_catch-report", include_str!("../data/policies/app_kve_catch-report.xml")),
+    ("kve-notices", include_str!("../data/policies/kve-notices.xml")),
     (
         "ttd-altinn-events-automated-tests",
         include_str!("../data/policies/ttd-altinn-events-automated-tests.xml"),

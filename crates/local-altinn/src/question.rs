@@ -4,7 +4,7 @@ use policy::{ACTION, DataType, Obligation, RESOURCE, Request, SUBJECT, Value};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    data::{AccessList, Party, Roles},
+    data::{Party, Roles},
     register::party_of_urn,
 };
 
@@ -13,10 +13,10 @@ const ORG: &str = "urn:altinn:org";
 const APP: &str = "urn:altinn:app";
 const PARTY_ID: &str = "urn:altinn:partyid";
 const ROLE_CODE: &str = "urn:altinn:rolecode";
-const ACCESS_LIST: &str = "urn:altinn:accesslist";
+const PERSON_NUMBER: &str = "urn:altinn:person:identifier-no";
 const ORGANISATION_NUMBER: &str = "urn:altinn:organization:identifier-no";
 const ORGANISATION_NUMBER_OLD: &str = "urn:altinn:organizationnumber";
-const PERSON_NUMBER: &str = "urn:altinn:person:identifier-no";
+const SYSTEM_USER: &str = "urn:altinn:systemuser:uuid";
 
 pub(crate) struct Question<'a> {
     pub(crate) subject: Vec<Attribute<'a>>,
@@ -103,6 +103,20 @@ impl Question<'_> {
             .map(|party| party.party_id)
     }
 
+    /// Numbers of the organisations that the subject is or works for: told by number, as a service owner, or as a system user.
+    pub(crate) fn organisations<'a>(&'a self, parties: &'a [Party]) -> Vec<&'a str> {
+        let number = |matches: &dyn Fn(&Party) -> bool| {
+            parties.iter().find(|party| matches(party))?.org_number.as_deref()
+        };
+        let of_attribute = |found: &'a Attribute<'_>| match found.id {
+            ORGANISATION_NUMBER | ORGANISATION_NUMBER_OLD => Some(found.value.as_str()),
+            ORG => number(&|party| party.org.as_ref() == Some(&found.value)),
+            SYSTEM_USER => number(&|party| party.system_users.contains(&found.value)),
+            _other => None,
+        };
+        self.subject.iter().filter_map(of_attribute).collect()
+    }
+
     /// What a policy is asked: the attributes as they came, and what follows from them, as the real decision point adds it: the app
     /// of a resource and the resource of an app, the party by its number, and the roles that the subject has for that party.
     pub(crate) fn request(&self, parties: &[Party], roles: &[Roles]) -> Request {
@@ -125,25 +139,6 @@ impl Question<'_> {
             }
         }
         request
-    }
-
-    /// The access lists that the subject, an organisation, is on: each by the name of its resource.
-    pub(crate) fn add_access_lists(&self, request: &mut Request, parties: &[Party], lists: &[AccessList]) {
-        let of_org =
-            |org: &str| parties.iter().find(|party| party.org.as_deref() == Some(org))?.org_number.clone();
-        let numbers: Vec<String> = self
-            .subject
-            .iter()
-            .filter_map(|found| match found.id {
-                ORGANISATION_NUMBER | ORGANISATION_NUMBER_OLD => Some(found.value.clone()),
-                ORG => of_org(&found.value),
-                _other => None,
-            })
-            .collect();
-        let is_on = |list: &&AccessList| list.organisations.iter().any(|listed| numbers.contains(listed));
-        for list in lists.iter().filter(is_on) {
-            request.add(SUBJECT, ACCESS_LIST, Value::string(&list.resource));
-        }
     }
 
     fn add_names(&self, request: &mut Request) {

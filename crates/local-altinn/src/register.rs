@@ -55,20 +55,20 @@ impl Register {
         self.find(|party| party.org.as_deref() == Some(org))?.org_number.clone()
     }
 
-    pub(crate) fn org_of_number(&self, number: &str) -> Option<String> {
-        self.find(|party| party.org_number.as_deref() == Some(number))?.org.clone()
+    pub(crate) fn org_of_number(&self, org_number: &str) -> Option<&str> {
+        self.find(|party| party.org_number.as_deref() == Some(org_number))?.org.as_deref()
     }
 
-    pub(crate) fn party_of_person(&self, number: &str) -> Option<Party> {
-        self.find(|party| party.person_number.as_deref() == Some(number)).cloned()
+    pub(crate) fn party(&self, party_id: i64) -> Option<&Party> {
+        self.find(|party| party.party_id == party_id)
     }
 
-    pub(crate) fn party_of_user(&self, user_id: i64) -> Option<Party> {
-        self.find(|party| party.user_id == Some(user_id)).cloned()
+    pub(crate) fn party_of_user(&self, user_id: i64) -> Option<&Party> {
+        self.find(|party| party.user_id == Some(user_id))
     }
 
-    pub(crate) fn user_of_person(&self, number: &str) -> Option<i64> {
-        self.find(|party| party.person_number.as_deref() == Some(number))?.user_id
+    pub(crate) fn person(&self, number: &str) -> Option<&Party> {
+        self.find(|party| party.person_number.as_deref() == Some(number))
     }
 
     /// Whether this name signs platform access tokens.

@@ -1,14 +1,11 @@
 //! Tokens with the claims of the real ones (contract §2.1), for whoever asks.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use serde_json::Value;
 
-use serde_json::{Value, json};
-use uuid::Uuid;
-
-use crate::keys::KeyRing;
+use crate::{State, claims};
 
 /// Seconds that a token lives when nothing else is said.
-const TTL_S: i64 = 1_800;
+pub(crate) const TTL_S: i64 = 1_800;
 /// The same for platform access tokens.
 const PLATFORM_TTL_S: i64 = 300;
 
@@ -60,6 +57,20 @@ pub enum Holder {
         /// Name of the app.
         app: String,
     },
+    /// An organisation at Maskinporten: a token to exchange.
+    Maskinporten {
+        /// Organisation number.
+        org_number: String,
+        /// Id of its system user, when it is that one's token.
+        system_user: Option<String>,
+    },
+    /// A person at ID-porten: a token to exchange.
+    Idporten {
+        /// Person number, synthetic.
+        pid: String,
+        /// Level of assurance; by the authentication level when it is none.
+        acr: Option<String>,
+    },
 }
 
 impl TokenRequest {
@@ -91,6 +102,17 @@ impl TokenRequest {
         Self::new(holder, &[], PLATFORM_TTL_S)
     }
 
+    /// Of an organisation, by Maskinporten.
+    pub fn maskinporten(org_number: &str, scopes: &[&str]) -> Self {
+        let holder = Holder::Maskinporten { org_number: org_number.to_owned(), system_user: None };
+        Self::new(holder, scopes, TTL_S)
+    }
+
+    /// Of a person, by ID-porten.
+    pub fn idporten(pid: &str, scopes: &[&str]) -> Self {
+        Self::new(Holder::Idporten { pid: pid.to_owned(), acr: None }, scopes, TTL_S)
+    }
+
     /// The same with another life time in seconds; below zero it has ended.
     #[must_use]
     pub fn ttl(mut self, seconds: i64) -> Self {
@@ -112,101 +134,15 @@ impl TokenRequest {
         self
     }
 
-    pub(crate) fn mint(&self, keys: &KeyRing, base_url: &str) -> String {
-        let claims = self.claims(base_url);
+    pub(crate) fn mint(&self, state: &State) -> String {
+        let claims = Value::Object(claims::of_request(self, state));
         match &self.holder {
-            Holder::Platform { .. } => keys.sign_platform(&claims),
+            Holder::Platform { .. } | Holder::Maskinporten { .. } | Holder::Idporten { .. } => {
+                state.keys.sign_platform(&claims)
+            }
             Holder::Enterprise { .. } | Holder::Person { .. } | Holder::SystemUser { .. } => {
-                keys.sign_bearer(&claims, None)
+                state.keys.sign_bearer(&claims, None)
             }
         }
     }
-
-    fn claims(&self, base_url: &str) -> Value {
-        let now = now_s();
-        let mut claims = self.holder_claims();
-        let all = [
-            ("iss", json!(format!("{base_url}/authentication/api/v1/openid/"))),
-            ("iat", json!(now)),
-            ("nbf", json!(now.min(now.saturating_add(self.ttl_s)).saturating_sub(5))),
-            ("exp", json!(now.saturating_add(self.ttl_s))),
-            ("jti", json!(Uuid::new_v4().to_string())),
-        ];
-        for (name, value) in all {
-            // A platform access token names its own issuer.
-            claims.entry(name.to_owned()).or_insert(value);
-        }
-        if !self.scopes.is_empty() {
-            claims.insert("scope".into(), json!(self.scopes.join(" ")));
-        }
-        if let Some(supplier) = &self.supplier {
-            claims.insert("supplier".into(), authority(supplier));
-        }
-        Value::Object(claims)
-    }
-
-    fn holder_claims(&self) -> serde_json::Map<String, Value> {
-        let level = |default: u8| self.auth_level.unwrap_or(default).to_string();
-        let claims = match &self.holder {
-            Holder::Enterprise { org, org_number } => {
-                let mut claims = json!({
-                    "token_type": "Bearer",
-                    "client_id": Uuid::new_v4().to_string(),
-                    "consumer": authority(org_number),
-                    "urn:altinn:orgNumber": org_number,
-                    "urn:altinn:authenticatemethod": "maskinporten",
-                    "urn:altinn:authlevel": level(3),
-                });
-                if let (Some(org), Some(claims)) = (org, claims.as_object_mut()) {
-                    claims.insert("urn:altinn:org".into(), json!(org));
-                }
-                claims
-            }
-            Holder::Person { user_id, party_id, pid } => json!({
-                "token_type": "Bearer",
-                "client_id": Uuid::new_v4().to_string(),
-                "nameid": user_id.to_string(),
-                "urn:altinn:userid": user_id.to_string(),
-                "urn:altinn:partyid": party_id,
-                "urn:altinn:authenticatemethod": "BankID",
-                "urn:altinn:authlevel": level(4),
-                "pid": pid,
-                "acr": "idporten-loa-high",
-            }),
-            Holder::SystemUser { id, org_number } => json!({
-                "token_type": "Bearer",
-                "client_id": Uuid::new_v4().to_string(),
-                "consumer": authority(org_number),
-                "urn:altinn:authlevel": level(3),
-                "authorization_details": [{
-                    "type": "urn:altinn:systemuser",
-                    "systemuser_id": [id],
-                    "systemuser_org": authority(org_number),
-                    "system_id": format!("{org_number}_local_system"),
-                }],
-            }),
-            Holder::Platform { issuer, app } => json!({
-                "iss": issuer,
-                "aud": "platform.altinn.no",
-                "urn:altinn:app": app,
-                "jti": Uuid::new_v4().to_string(),
-            }),
-        };
-        match claims {
-            Value::Object(claims) => claims.into_iter().filter(|(_, value)| !value.is_null()).collect(),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                serde_json::Map::new()
-            }
-        }
-    }
-}
-
-/// Seconds since 1970.
-pub(crate) fn now_s() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    i64::try_from(now).unwrap_or(i64::MAX)
-}
-
-pub(crate) fn authority(org_number: &str) -> Value {
-    json!({"authority": "iso6523-actorid-upis", "ID": format!("0192:{org_number}")})
 }

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 const APPS_TEST: &str = "app_ttd_apps-test";
 const MAIL: &str = "app_ttd_restricted-mail";
 const REPORT: &str = "app_kve_catch-report";
+const PERMITS: &str = "app_ttd_open-permits";
+const NOTICES: &str = "kve-notices";
 const GENERIC: &str = "ttd-altinn-events-automated-tests";
 const XSD: &str = "http://www.w3.org/2001/XMLSchema";
 
@@ -20,6 +22,7 @@ const TTD: (&str, &str) = ("urn:altinn:org", "ttd");
 const KVE: (&str, &str) = ("urn:altinn:org", "kve");
 const ACCOUNTANT: (&str, &str) = ("urn:altinn:organization:identifier-no", "313810135");
 const SYSTEM: (&str, &str) = ("urn:altinn:systemuser:uuid", "a1b2c3d4-0000-4000-8000-000000000002");
+const ANONYMOUS: (&str, &str) = ("urn:altinn:anonymous", "true");
 
 const fn user(id: &str) -> (&str, &str) {
     ("urn:altinn:userid", id)
@@ -238,43 +241,114 @@ async fn a_folder_of_policies_is_read_at_the_start_and_a_mistake_keeps_it_from_s
     assert!(error.contains("policies/ours.xml has a mistake: line 5, <Targets>"), "{error}");
 }
 
-const NOTICES: &str = "kve-notices";
-const OPEN: &str = "app_ttd_open-permits";
-
-async fn decision(local: &LocalAltinn, subject: &Value, action: &str, resource: &Value) -> String {
-    ask(local, subject, action, resource).await["decision"].as_str().unwrap().to_owned()
+/// A resource of the registry without an event or a party, as a subscription is asked about.
+fn without_party(resource: &str) -> Value {
+    json!([attribute("urn:altinn:resource", resource, "string")])
 }
 
 #[tokio::test]
-async fn an_access_list_lets_its_organisations_subscribe_for_every_party_and_nobody_else() {
+async fn an_access_list_gives_subscribe_without_a_party_and_for_every_party_to_those_on_it_alone() {
     let local = start().await;
-    let everybody = json!([attribute("urn:altinn:resource", NOTICES, "string")]);
-    let other = ("urn:altinn:organization:identifier-no", "311783777");
-    for resource in [everybody.clone(), generic(NOTICES, 51_000_005), generic(NOTICES, 50_001_338)] {
-        assert_eq!(decision(&local, &consumer(ACCOUNTANT), "subscribe", &resource).await, "Permit");
-        assert_eq!(decision(&local, &subject(ACCOUNTANT), "subscribe", &resource).await, "Permit");
-        assert_eq!(decision(&local, &consumer(ACCOUNTANT), "publish", &resource).await, "NotApplicable");
-        assert_eq!(decision(&local, &consumer(other), "subscribe", &resource).await, "NotApplicable");
-        assert_eq!(decision(&local, &consumer(KVE), "publish", &resource).await, "Permit");
+    let old_number = ("urn:altinn:organizationnumber", "313810135");
+    let on_the_list = ("urn:altinn:systemuser:uuid", "a1b2c3d4-0000-4000-8000-000000000003");
+    let client = ("urn:altinn:organization:identifier-no", "311783777");
+    for (who, action, decision) in [
+        (ACCOUNTANT, "subscribe", "Permit"),
+        (old_number, "subscribe", "Permit"),
+        (on_the_list, "subscribe", "Permit"),
+        (ACCOUNTANT, "read", "NotApplicable"),
+        (ACCOUNTANT, "publish", "NotApplicable"),
+        (client, "subscribe", "NotApplicable"),
+        (SYSTEM, "subscribe", "NotApplicable"),
+        (user("2003"), "subscribe", "NotApplicable"),
+        (TTD, "subscribe", "NotApplicable"),
+        (KVE, "subscribe", "Permit"),
+        (KVE, "publish", "Permit"),
+        (KVE, "read", "Permit"),
+    ] {
+        let parties = [50_000_001, 51_000_002, 51_000_004].map(|party| generic(NOTICES, party));
+        for resource in parties.into_iter().chain([without_party(NOTICES), without_party("KVE-Notices")]) {
+            for subject in [subject(who), consumer(who)] {
+                let result = ask(&local, &subject, action, &resource).await;
+                assert_eq!(result["decision"], decision, "{who:?} {action} {resource}");
+            }
+        }
     }
-    assert_eq!(
-        decision(&local, &consumer(ACCOUNTANT), "subscribe", &generic(GENERIC, 1)).await,
-        "NotApplicable"
-    );
-    local.pdp().approve(NOTICES, "311783777");
-    assert_eq!(decision(&local, &consumer(other), "subscribe", &everybody).await, "Permit");
-    local.pdp().withdraw(NOTICES, "311783777");
-    assert_eq!(decision(&local, &consumer(other), "subscribe", &everybody).await, "NotApplicable");
+    let other = ask(&local, &subject(ACCOUNTANT), "subscribe", &without_party(GENERIC)).await;
+    assert_eq!(other["decision"], "NotApplicable", "a list is of one resource");
 }
 
 #[tokio::test]
-async fn nobody_reads_an_instance_but_where_the_policy_says_so() {
+async fn organisations_come_onto_an_access_list_and_off_it_while_it_runs() {
     let local = start().await;
-    let nobody = json!([attribute("urn:altinn:anonymous", "true", "string")]);
-    assert_eq!(decision(&local, &nobody, "read", &in_app_feed(OPEN, 50_001_337)).await, "Permit");
-    assert_eq!(decision(&local, &nobody, "subscribe", &in_app_feed(OPEN, 50_001_337)).await, "NotApplicable");
-    for app in [APPS_TEST, MAIL, REPORT] {
-        assert_ne!(decision(&local, &nobody, "read", &in_app_feed(app, 50_001_337)).await, "Permit", "{app}");
+    let asked = |who| {
+        let local = &local;
+        async move { ask(local, &subject(who), "subscribe", &without_party(NOTICES)).await["decision"].clone() }
+    };
+    assert_eq!(asked(TTD).await, "NotApplicable");
+    local.pdp().approve(NOTICES, "991825827");
+    assert_eq!(asked(TTD).await, "Permit", "a service owner is on the list by its number");
+    assert!(local.pdp().withdraw(NOTICES, "991825827") && !local.pdp().withdraw(NOTICES, "991825827"));
+    assert_eq!(asked(TTD).await, "NotApplicable");
+    assert!(local.pdp().withdraw(NOTICES, ACCOUNTANT.1));
+    assert_eq!(asked(ACCOUNTANT).await, "NotApplicable");
+    local.pdp().approve(GENERIC, ACCOUNTANT.1);
+    let unread = ask(&local, &subject(ACCOUNTANT), "subscribe", &without_party(GENERIC)).await;
+    assert_eq!(unread["decision"], "NotApplicable", "a policy that does not look at the list gives nothing");
+}
+
+#[tokio::test]
+async fn a_folder_replaces_the_access_lists() {
+    let folder = tempfile::tempdir().unwrap();
+    let lists = json!([{"resource": NOTICES, "actions": ["subscribe"], "organisations": ["311783777"]}]);
+    std::fs::write(folder.path().join("access-lists.json"), lists.to_string()).unwrap();
+    let options = Options { data_folder: Some(folder.path().to_owned()), ..Options::default() };
+    let local = local_altinn::start(options).await.unwrap();
+    for (who, decision) in [(SYSTEM, "Permit"), (ACCOUNTANT, "NotApplicable")] {
+        let result = ask(&local, &subject(who), "subscribe", &without_party(NOTICES)).await;
+        assert_eq!(result["decision"], decision, "{who:?}");
     }
-    assert_ne!(decision(&local, &nobody, "subscribe", &generic(GENERIC, 50_001_337)).await, "Permit");
+}
+
+#[tokio::test]
+async fn whoever_has_no_token_reads_only_where_the_policy_permits_it() {
+    let local = start().await;
+    let nobody = json!([attribute(ANONYMOUS.0, ANONYMOUS.1, "string")]);
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data/policies");
+    let mut permitted = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let name = file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
+        let mut resources = vec![without_party(&name)];
+        for party in [50_001_337, 51_000_002] {
+            resources.push(generic(&name, party));
+            resources.extend(name.starts_with("app_").then(|| in_app_feed(&name, party)));
+        }
+        for action in ["read", "subscribe", "publish", "write"] {
+            for resource in &resources {
+                let decision = ask(&local, &nobody, action, resource).await["decision"].clone();
+                let open = name == PERMITS && action == "read";
+                assert_eq!(decision == "Permit", open, "{action} {resource}: {decision}");
+                permitted.extend((decision == "Permit").then(|| name.clone()));
+            }
+        }
+    }
+    assert_eq!(permitted.len(), 5, "every question about reading the open permits: {permitted:?}");
+}
+
+#[tokio::test]
+async fn an_open_resource_still_asks_those_with_a_token_for_their_rights() {
+    let local = start().await;
+    let false_claim = ("urn:altinn:anonymous", "false");
+    for (who, action, party, decision) in [
+        (TTD, "publish", 51_000_002, "Permit"),
+        (TTD, "subscribe", 51_000_002, "Permit"),
+        (user("1337"), "read", 50_001_337, "Permit"),
+        (user("2001"), "write", 51_000_002, "Permit"),
+        (user("2005"), "read", 51_000_002, "NotApplicable"),
+        (KVE, "read", 51_000_002, "NotApplicable"),
+        (false_claim, "read", 51_000_002, "NotApplicable"),
+    ] {
+        let result = ask(&local, &subject(who), action, &in_app_feed(PERMITS, party)).await;
+        assert_eq!(result["decision"], decision, "{who:?} {action} {party}");
+    }
 }
