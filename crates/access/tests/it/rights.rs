@@ -5,8 +5,9 @@ use std::time::Duration;
 use Decision::{Permit, Refuse, Unknown};
 use access::{Access, AccessSettings, Caller, Decision, Question, question};
 use local_altinn::{LocalAltinn, Mode, Rule, TokenRequest};
+use serde_json::json;
 
-use crate::{app_event, caller, eventually, generic_event, local, platform, settings};
+use crate::{app_event, caller, eventually, generic_event, local, parse, platform, settings};
 
 const APP: &str = "urn:altinn:resource:app_ttd_apps-test";
 const GENERIC: &str = "urn:altinn:resource:ttd-altinn-events-automated-tests";
@@ -32,6 +33,28 @@ async fn a_permit_for_one_party_never_serves_another() {
     }
     let push = |party| question::push("/user/1337", &app_event("c", party));
     assert_eq!(access.decide(vec![push(50_001_337), push(50_001_338)]).await, [Permit, Refuse]);
+}
+
+#[tokio::test]
+async fn a_permit_for_one_instance_never_serves_another() {
+    let (local, access) = platform().await;
+    let person = person(&local, &access).await;
+    let of_instance = |guid: &str| {
+        let instance = format!("50001337/{guid}");
+        parse(&json!({
+            "specversion": "1.0", "id": guid, "type": "app.instance.created", "subject": "/party/50001337",
+            "source": format!("https://ttd.apps.altinn.no/ttd/apps-test/instances/{instance}"),
+            "resource": "urn:altinn:resource:app_ttd_apps-test", "resourceinstance": instance,
+        }))
+    };
+    for (asked, guid) in [(1, "one"), (2, "two"), (2, "one"), (2, "two")] {
+        assert_eq!(access.decide_one(question::read_app(&person, &of_instance(guid))).await, Permit);
+        assert_eq!(local.pdp().questions(), asked, "{guid}");
+    }
+    for (asked, guid) in [(3, "one"), (4, "two"), (4, "one")] {
+        access.decide_one(question::push("/user/1337", &of_instance(guid))).await;
+        assert_eq!(local.pdp().questions(), asked, "push of {guid}");
+    }
 }
 
 #[tokio::test]
