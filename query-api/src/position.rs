@@ -17,25 +17,41 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 impl QueryApi {
-    /// Where `after` stands: from the start, a cursor, or an event's id, which may still be on its way to the store.
+    /// Where `after` stands: from the start, a cursor, or an event's id, which may still be on its way to the store. An id counts
+    /// within the reader's own feed alone: what others publish moves nobody, and tells nobody what there is elsewhere. `0` is always
+    /// the start; `1`, and a text that looks like a cursor and is none of this feed, are ids where the feed has them.
     ///
     /// # Errors
     /// [`Refusal::Gone`] when it is not in the feed, [`Refusal::Wrong`] for a damaged cursor.
     pub async fn position(&self, query: &Query, filter: &FeedFilter) -> Result<Sequence, Refusal> {
         let after = query.get("after").unwrap_or("0");
-        if after == "0" || after == "1" {
-            return match filter.registered_from {
-                Some(from) => self.before_registered(from).await,
-                None => Ok(Sequence(0)),
-            };
+        if after == "0" {
+            return self.start(filter).await;
         }
-        match cursor::decode(after, filter) {
-            None => self.position_of_event(after, filter).await,
-            Some(Ok(position)) => self.kept(position, filter).await,
+        let cursor = cursor::decode(after, filter);
+        if let Some(Ok(position)) = cursor {
+            return self.kept(position, filter).await;
+        }
+        if cursor.is_none() && after != "1" {
+            return self.position_of_event(after, filter).await;
+        }
+        if let Some(position) = self.inner.store.sequence_of_id(after, filter).await? {
+            return Ok(position);
+        }
+        match cursor {
             Some(Err(CursorError::Damaged)) => Err(Refusal::wrong("after", "is a damaged cursor")),
             Some(Err(CursorError::OtherFilter)) => {
                 Err(Refusal::wrong("after", "is a cursor of a feed with another filter; start with after=0"))
             }
+            Some(Ok(_)) | None => self.start(filter).await,
+        }
+    }
+
+    /// Before the oldest event that the reader wants.
+    async fn start(&self, filter: &FeedFilter) -> Result<Sequence, Refusal> {
+        match filter.registered_from {
+            Some(from) => self.before_registered(from).await,
+            None => Ok(Sequence(0)),
         }
     }
 
@@ -55,7 +71,7 @@ impl QueryApi {
     async fn position_of_event(&self, id: &str, filter: &FeedFilter) -> Result<Sequence, Refusal> {
         let until = Instant::now() + self.inner.config.unknown_after_wait;
         loop {
-            if let Some(position) = self.inner.store.sequence_of_id(id).await? {
+            if let Some(position) = self.inner.store.sequence_of_id(id, filter).await? {
                 return Ok(position);
             }
             if Instant::now() >= until {

@@ -267,23 +267,31 @@ impl Store {
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
-    /// The newest event with that id, whatever its source and resource.
+    /// The oldest event of that id in a feed: of its resource, subjects, alternative subject and instance. What else a reader
+    /// leaves out is no part of a position.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn sequence_of_id(&self, id: &str) -> Result<Option<Sequence>, StoreError> {
-        let rows = sqlx::query(include_str!("../sql/sequence_of_id.sql"))
-            .bind(id_hash(id))
-            .fetch_all(&self.pool)
-            .await?;
-        for row in rows {
+    pub async fn sequence_of_id(&self, id: &str, feed: &FeedFilter) -> Result<Option<Sequence>, StoreError> {
+        let mut after = -1_i64;
+        loop {
+            let found = sqlx::query(include_str!("../sql/sequence_of_id.sql"))
+                .bind(id_hash(id))
+                .bind(after)
+                .bind(feed.resource.as_deref())
+                .bind(some(&feed.subjects))
+                .bind(feed.alternative_subject.as_deref())
+                .bind(feed.instance.as_deref())
+                .fetch_optional(&self.pool)
+                .await?;
+            let Some(row) = found else { return Ok(None) };
+            after = row.try_get(0)?;
             let json: String = row.try_get(1)?;
             // Two ids may share a hash.
             if Event::parse(json.as_bytes()).is_ok_and(|event| event.id() == id) {
-                return Ok(Some(Sequence(row.try_get(0)?)));
+                return Ok(Some(Sequence(after)));
             }
         }
-        Ok(None)
     }
 
     /// Which of these records are repeats: stored already from another place in the log.

@@ -150,8 +150,22 @@ async fn every_filter_tells_two_rows_apart() {
         Vec::<i64>::new()
     );
     assert_eq!(found(of_two(|f| f.alternative_subject = Some("/org/1".into()))).await, Vec::<i64>::new());
-    assert_eq!(store.sequence_of_id("2").await.unwrap(), Some(Sequence(2)));
-    assert_eq!(store.sequence_of_id("3").await.unwrap(), None);
+    let place = async |id: &str, feed: &FeedFilter| store.sequence_of_id(id, feed).await.unwrap();
+    let feed = of_two(|f| f.resource = Some("urn:altinn:resource:r2".into()));
+    assert_eq!(place("2", &feed).await, Some(Sequence(2)));
+    assert_eq!(
+        place("2", &FeedFilter { types: vec!["never".into()], ..feed.clone() }).await,
+        Some(Sequence(2))
+    );
+    assert_eq!(place("3", &feed).await, None);
+    for other in [
+        by_resource(),
+        FeedFilter { subjects: vec!["/party/1".into()], ..FeedFilter::default() },
+        FeedFilter { alternative_subject: Some("/org/1".into()), ..feed.clone() },
+        FeedFilter { instance: Some("1/2".into()), ..feed.clone() },
+    ] {
+        assert_eq!(place("2", &other).await, None, "{other:?}");
+    }
 }
 
 #[tokio::test]

@@ -54,7 +54,8 @@ async fn filled(store: &Store, connection: &mut PgConnection) {
     prepared(connection, "page_by_subjects", &of_many, &nothing).await;
     prepared(connection, "page_of_resource", "text, bigint, bigint", "'', 0, 1").await;
     prepared(connection, "page_of_subject", "text, bigint, bigint", "'', 0, 1").await;
-    prepared(connection, "sequence_of_id", "bigint", "0").await;
+    let types = "bigint, bigint, text, text[], text, text";
+    prepared(connection, "sequence_of_id", types, "0, 0, null, null, null, null").await;
     prepared(connection, "rows_between", "bigint, bigint, bigint", "0, 0, 1").await;
     prepared(connection, "find_identities", "uuid[], bigint", "array[gen_random_uuid()], 0").await;
     sqlx::raw_sql(ROWS).execute(&mut *connection).await.unwrap();
@@ -108,8 +109,10 @@ async fn look_ups_read_one_row_a_question() {
     let store = store("lookups", 10_000).await;
     let mut connection = store.pool().acquire().await.unwrap();
     filled(&store, &mut connection).await;
-    let plan = explain(&mut connection, "execute sequence_of_id (5)").await;
+    let of_feed = "'urn:altinn:resource:often', array['/party/5'], null, null";
+    let plan = explain(&mut connection, &format!("execute sequence_of_id (5, -1, {of_feed})")).await;
     assert!(plan.contains("id_hash_sequence_idx") && !plan.contains("Removed by Filter"), "{plan}");
+    assert!(!plan.contains("Sort") && plan.contains("never executed"), "{plan}");
     let plan = explain(&mut connection, "execute rows_between (15000, 15003, 100)").await;
     assert!(plan.contains("Subplans Removed: 3") && plan.contains("events_1_sequence_idx"), "{plan}");
     // A partition has 10,000 rows on more than 400 pages; ten questions take a few pages each.

@@ -7,6 +7,7 @@
     reason = "a test fails at the line that is wrong"
 )]
 
+mod after;
 mod app_feeds;
 mod feed;
 mod parties;
