@@ -142,7 +142,7 @@ impl Delivery {
             | Ended::Dropped(_)
             | Ended::Unreadable(_) => (None, Some(text_of(done.ended))),
         };
-        let record = AttemptRecord {
+        let mut record = AttemptRecord {
             delivery: self.headers.delivery.to_string(),
             subscription: self.headers.subscription.0,
             kind: self.headers.kind,
@@ -158,6 +158,9 @@ impl Delivery {
             next_due,
             detail,
         };
+        if !done.ended.tells_the_event() {
+            record.hide_event();
+        }
         let value = serde_json::to_vec(&record).expect("a record of texts and numbers is JSON");
         OwnedRecord {
             topic: topics::ATTEMPTS,

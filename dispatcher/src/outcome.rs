@@ -60,6 +60,13 @@ pub(crate) enum Dropped {
     Refused,
 }
 
+impl Ended {
+    /// Whether the delivery log may name the event: not where its subscriber may not receive it, or nobody could say.
+    pub(crate) const fn tells_the_event(&self) -> bool {
+        !matches!(self, Self::Dropped(Dropped::Refused) | Self::PutBack(PutBack::RightsUnknown))
+    }
+}
+
 impl PutBack {
     /// The reason, for metrics and for the delivery log.
     pub(crate) const fn text(self) -> &'static str {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use access::{Caller, Decision, Question, question};
-use event::{Event, Micros, Sequence, resource};
+use event::{Event, Micros, Sequence};
 use store::{FeedFilter, StoredEvent, Stretch};
 use tokio::time::Instant;
 
@@ -23,7 +23,7 @@ pub enum Rights {
     App,
     /// Asked for each event as the generic feed's.
     Generic,
-    /// Asked for an app's event as an app feed's, for any other as the generic feed's.
+    /// Asked for an app's event as an app feed's, for any other as the generic feed's, with the scope that it demands.
     ByResource,
     /// Given by a scope for the whole feed.
     Scope,
@@ -169,17 +169,9 @@ impl QueryApi {
             Rights::Scope => return vec![Decision::Permit; rows.len()],
             Rights::App => question::read_app,
             Rights::Generic => question::read_generic,
-            Rights::ByResource => by_resource,
+            Rights::ByResource => question::read_by_resource,
         };
         self.inner.access.decide(rows.iter().map(|(_, event)| ask(reading.caller, event)).collect()).await
-    }
-}
-
-fn by_resource(caller: &Caller, event: &Event) -> Question {
-    if event.resource().starts_with(resource::APP_PREFIX) {
-        question::read_app(caller, event)
-    } else {
-        question::read_generic(caller, event)
     }
 }
 

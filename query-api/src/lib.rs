@@ -3,7 +3,7 @@
 //! [`mod@router`] is the API on one page. Feeds: [`query`] reads parameters, [`cursor`] and [`position`] tell where a reader starts, [`recent`]
 //! how far the feed has come, [`feed`] scans and asks for
 //! rights, [`answer`] writes the page; [`app_feed`], [`generic_feed`], [`seed_feed`] and [`instance_feed`] are the kinds of feed. [`head`]
-//! wakes readers who wait, [`waiting`] holds their places, [`interest`] tells whom an event may concern. Subscriptions: [`wish`] checks what is asked for, [`subscriptions`] are the handlers, [`validation`]
+//! wakes readers who wait, [`waiting`] holds their places, [`interest`] tells whom an event may concern. Subscriptions: [`wish`] checks what is asked for, [`subscriptions`] are the handlers, [`log`] shows what became of deliveries, [`validation`]
 //! sends the event that proves an endpoint.
 
 use std::sync::Arc;
@@ -27,6 +27,7 @@ pub mod generic_feed;
 pub mod head;
 pub mod instance_feed;
 pub mod interest;
+pub mod log;
 pub mod metrics;
 pub mod position;
 pub mod query;

@@ -9,7 +9,7 @@ use axum::{
 use http::{HeaderMap, StatusCode, Uri, request::Parts};
 
 use crate::{
-    QueryApi, app_feed, error::Refusal, generic_feed, instance_feed, query, seed_feed, subscriptions,
+    QueryApi, app_feed, error::Refusal, generic_feed, instance_feed, log, query, seed_feed, subscriptions,
 };
 
 /// Largest body of a subscription request, in bytes.
@@ -30,7 +30,7 @@ pub fn router(api: QueryApi) -> Router {
         // Subscriptions.
         .route("/events/api/v1/subscriptions", get(subscriptions::list).post(subscriptions::create))
         .route("/events/api/v1/subscriptions/{id}", get(subscriptions::show).delete(subscriptions::delete))
-        .route("/events/api/v1/subscriptions/{id}/attempts", get(subscriptions::attempts))
+        .route("/events/api/v1/subscriptions/{id}/attempts", get(log::attempts))
         // Whether we are there.
         .route("/health", get(health))
         .layer(DefaultBodyLimit::max(BODY_MAX))

@@ -1,6 +1,6 @@
 //! `/events/api/v1/subscriptions` (contract §6). The owner of a subscription is its creator.
 
-use access::{AuthError, Authenticated, Caller, Decision, question};
+use access::{AuthError, Authenticated, Caller, Decision, extract::SUBSCRIBE, question};
 use axum::{
     Json,
     body::Bytes,
@@ -10,7 +10,7 @@ use axum::{
 use event::{Micros, Subscription, SubscriptionId};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::json;
 use store::NewSubscription;
 
 use crate::{
@@ -20,10 +20,6 @@ use crate::{
     router::SaysJson,
     wish::{Kind, Wish, text_error},
 };
-
-const SUBSCRIBE: &str = "altinn:events.subscribe";
-/// Most attempts a look into the delivery log.
-const ATTEMPTS_MAX: i64 = 200;
 
 /// A subscription as its owner reads it (contract §6.1).
 #[derive(Serialize)]
@@ -62,7 +58,8 @@ fn shown(subscription: &Subscription) -> Shown<'_> {
     }
 }
 
-fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
+/// An answer in JSON, with the content type that the contract says.
+pub(crate) fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
     let content_type = HeaderValue::from_static("application/json; charset=utf-8");
     let mut response = (status, Json(body)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
@@ -126,35 +123,6 @@ pub async fn delete(
     Ok(StatusCode::OK.into_response())
 }
 
-/// GET: the newest attempts at deliveries to a subscription of the caller's; without events' bodies.
-pub async fn attempts(
-    State(api): State<QueryApi>,
-    Authenticated(caller): Authenticated,
-    Path(id): Path<String>,
-) -> Result<Response, Refusal> {
-    let subscription = api.owned(&caller, &id).await?;
-    let records = api.inner.store.attempts_of(subscription.id, ATTEMPTS_MAX).await?;
-    let dead = api.inner.store.dead_letters_of(subscription.id, ATTEMPTS_MAX).await?;
-    let attempts: Vec<&RawValue> =
-        records.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
-    let dead: Vec<Value> = dead
-        .iter()
-        .map(|letter| {
-            json!({
-                "delivery": letter.delivery.to_string(), "at": letter.at.to_rfc3339(),
-                "reason": letter.reason, "attempts": letter.attempts,
-            })
-        })
-        .collect();
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Log<'a> {
-        attempts: Vec<&'a RawValue>,
-        dead_letters: Vec<Value>,
-    }
-    Ok(json_answer(StatusCode::OK, &Log { attempts, dead_letters: dead }))
-}
-
 /// What would outlive a delegation is for its consumer alone.
 fn not_by_delegation(caller: &Caller) -> Result<(), Refusal> {
     if !caller.is_by_delegation() {
@@ -166,7 +134,10 @@ fn not_by_delegation(caller: &Caller) -> Result<(), Refusal> {
 
 impl QueryApi {
     /// The subscription of that id when the caller created it.
-    async fn owned(&self, caller: &Caller, id: &str) -> Result<Subscription, Refusal> {
+    ///
+    /// # Errors
+    /// There is none, or it is somebody else's.
+    pub(crate) async fn owned(&self, caller: &Caller, id: &str) -> Result<Subscription, Refusal> {
         let id: i64 = id.parse().map_err(|_| Refusal::wrong("id", "is not a number"))?;
         let found = self.inner.store.subscription(SubscriptionId(id)).await?;
         let subscription = found.ok_or(Refusal::Unknown("subscription"))?;

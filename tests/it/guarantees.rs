@@ -119,7 +119,7 @@ async fn rights_are_checked_when_they_matter() {
     world.producer().send(out).await.unwrap();
     until("the delivery is put back", || async {
         let attempts = probe::attempts(&client, id).await;
-        if attempts.iter().any(|attempt| attempt["outcome"] == "put-back" && attempt["eventId"] == "waits") {
+        if attempts.iter().any(|attempt| attempt["detail"] == "put back: rights-unknown") {
             Ok(())
         } else {
             Err(format!("{attempts:?}"))

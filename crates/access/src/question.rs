@@ -17,6 +17,7 @@ use crate::{
     },
     caller::Caller,
     decisions::Decision,
+    extract::SUBSCRIBE,
     subject::Subject,
 };
 
@@ -123,6 +124,23 @@ pub fn read_app(caller: &Caller, event: &Event) -> Question {
 /// May this caller read this event in the generic feed?
 pub fn read_generic(caller: &Caller, event: &Event) -> Question {
     Question::new(Arc::clone(&caller.subject), Action::Subscribe, generic(event)).multi().at_level_of(caller)
+}
+
+/// May this caller read this event in a feed of many resources? An app's event as in an app feed; any other as in the generic feed,
+/// with the scope that it demands.
+pub fn read_by_resource(caller: &Caller, event: &Event) -> Question {
+    if is_app_resource(event.resource()) { read_app(caller, event) } else { read_with_scope(caller, event) }
+}
+
+/// May this caller read this event in whichever feed shows it?
+pub fn read_anywhere(caller: &Caller, event: &Event) -> Question {
+    let is_of_app_feed = is_app_resource(event.resource()) && app_feed(event).is_some();
+    if is_of_app_feed { read_app(caller, event) } else { read_with_scope(caller, event) }
+}
+
+fn read_with_scope(caller: &Caller, event: &Event) -> Question {
+    let preset = (!caller.has_scope(SUBSCRIBE)).then_some(Decision::Refuse);
+    read_generic(caller, event).answered(preset)
 }
 
 /// May this consumer subscribe to this resource, about this subject (or about everybody)?

@@ -36,7 +36,8 @@ impl AttemptOutcome {
     }
 }
 
-/// The JSON value of a record on `delivery-attempts`.
+/// The JSON value of a record on `delivery-attempts`. Of an event that the subscriber may not receive, or about which nobody could say,
+/// it tells nothing but the resource, which the subscription names itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptRecord {
@@ -47,10 +48,13 @@ pub struct AttemptRecord {
     /// What was delivered.
     pub kind: DeliveryKind,
     /// The event's id.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
     pub event_id: String,
     /// The event's source.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
     pub event_source: String,
     /// The event's type.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
     pub event_type: String,
     /// The event's resource; empty for a validation.
     pub resource: String,
@@ -71,4 +75,13 @@ pub struct AttemptRecord {
     /// What went wrong, in words without the endpoint's own text.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub detail: Option<String>,
+}
+
+impl AttemptRecord {
+    /// Takes out what tells the event.
+    pub fn hide_event(&mut self) {
+        self.event_id.clear();
+        self.event_source.clear();
+        self.event_type.clear();
+    }
 }

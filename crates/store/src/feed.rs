@@ -294,6 +294,24 @@ impl Store {
         }
     }
 
+    /// Those of these events that are stored, as they were published.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn events_of(
+        &self,
+        events: &[EventIdentity],
+    ) -> Result<Vec<(EventIdentity, String)>, StoreError> {
+        let asked: Vec<Uuid> = events.iter().map(|identity| Uuid::from_u128(identity.0)).collect();
+        let rows = sqlx::query(include_str!("../sql/events_of_identities.sql"))
+            .bind(asked)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter()
+            .map(|row| Ok((EventIdentity(row.try_get::<Uuid, _>(0)?.as_u128()), row.try_get(1)?)))
+            .collect()
+    }
+
     /// Which of these records are repeats: stored already from another place in the log.
     ///
     /// # Errors

@@ -55,6 +55,27 @@ async fn a_subscription_that_is_gone_gets_nothing_and_the_log_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_names_no_event_that_its_subscriber_may_not_receive() {
+    let mut harness = Harness::prepare(&[]).await;
+    let hook = harness.altinn.webhook("hook");
+    let refused = harness.subscribe(&hook.url).await;
+    harness.altinn.pdp().revoke_all();
+    harness.run().await;
+    let attempts = harness.reader(topics::ATTEMPTS);
+    harness.deliver(&headers(&refused, DeliveryKind::Event), event("secret").json().as_bytes()).await;
+    attempts.wait_for(1).await;
+    let record = attempts.records().remove(0);
+    let text = String::from_utf8(record.value.unwrap()).unwrap();
+    assert!(text.contains("not-permitted"), "{text}");
+    for told in ["secret", "ttd.example.com", "test.happened", "50001337", "eventId"] {
+        assert!(!text.contains(told), "{told} stands in {text}");
+    }
+    harness.drained(groups::PUSH, topics::DELIVERIES).await;
+    assert_eq!(hook.count(), 0);
+    harness.life.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_validation_goes_to_a_subscription_that_is_not_validated() {
     let harness = Harness::start(&[]).await;
     let hook = harness.altinn.webhook("hook");

@@ -10,6 +10,7 @@
 mod after;
 mod app_feeds;
 mod feed;
+mod log;
 mod parties;
 mod subscriptions;
 mod wait;

@@ -58,6 +58,21 @@ async fn an_accountant_reads_the_events_of_all_clients_at_once_and_nobody_elses(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_party_feed_shows_other_resources_events_only_with_the_scope_of_the_generic_feed() {
+    let world = World::new(&[]).await;
+    world.put([created("of-app", 1), generic(RESOURCE, "generic", 1)]).await;
+    let with = |scopes: &[&str]| world.altinn.enterprise_token(Some("ttd"), "991825827", scopes);
+    let (scope, none) = (with(&["altinn:events.subscribe"]), with(&[]));
+    let path = format!("{PARTIES}?after=0&party=1");
+    assert_eq!(world.get(&scope, &path).await.ids(), ["of-app", "generic"]);
+    assert_eq!(world.get(&none, &path).await.ids(), ["of-app"]);
+    let body = json!({ "party": { "organisationNumber": "311783777" }, "fromtime": "2020-01-01T00:00:00Z" });
+    world.put([created("theirs", CLIENTS[0]), generic(RESOURCE, "other", CLIENTS[0])]).await;
+    assert_eq!(post(&world, Some(&none), FOR_PARTY, &body).await.ids(), ["theirs"]);
+    assert_eq!(post(&world, Some(&scope), FOR_PARTY, &body).await.ids(), ["theirs", "other"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn five_thousand_parties_are_read_at_once_and_more_are_told_the_bound() {
     let world = World::new(&[]).await;
     world.put([created("far", CLIENTS[1]), created("near", CLIENTS[0])]).await;
