@@ -121,7 +121,12 @@ async fn start_services(parts: &Parts<'_>) -> anyhow::Result<Router> {
     let services = &settings.services;
     let mut routes = Router::new();
     if services.has(Service::Ingest) {
-        let state = ingest::Ingest::new(settings.ingest.clone(), producer.clone(), access.clone(), registry)?;
+        let state = ingest::Ingest::new(
+            settings.ingest.clone(),
+            producer.clone(),
+            access.for_publishers(),
+            registry,
+        )?;
         routes = routes.merge(ingest::router(state));
     }
     if !services.has_store() {
@@ -134,7 +139,7 @@ async fn start_services(parts: &Parts<'_>) -> anyhow::Result<Router> {
         projector::start(settings.projector.clone(), needs)?;
     }
     if services.has(Service::Dispatcher) {
-        let access = access.clone();
+        let access = access.for_receivers();
         dispatcher::start(
             settings.dispatcher.clone(),
             &settings.kafka,

@@ -22,6 +22,7 @@ mod claims;
 mod decisions;
 mod error;
 pub mod extract;
+mod health;
 mod keys;
 mod metrics;
 mod neighbour;
@@ -59,15 +60,32 @@ use visitors::Visitors;
 #[derive(Clone)]
 pub struct Access {
     inner: Arc<Inner>,
+    asks_for: Asker,
+}
+
+/// For whom the PDP and Register are asked. Each has connections to them, and a judgement of them, of its own: none can silence
+/// them for another.
+#[derive(Clone, Copy)]
+enum Asker {
+    Readers,
+    Publishers,
+    Receivers,
 }
 
 struct Inner {
     bearer: Bearer,
     platform: Platform,
-    decisions: Decisions,
-    register: Arc<Register>,
+    readers: Rights,
+    publishers: Rights,
+    receivers: Rights,
     visitors: Visitors,
     metrics: AccessMetrics,
+}
+
+/// The PDP and Register as one kind of asker has them.
+struct Rights {
+    decisions: Decisions,
+    register: Arc<Register>,
 }
 
 impl Access {
@@ -81,19 +99,45 @@ impl Access {
         let metrics = AccessMetrics::new();
         let keys = Arc::new(Keys::new(neighbour("OpenID"), settings)?);
         let own_token = settings.platform_key.as_deref().map(OwnToken::new).transpose()?;
-        let register = neighbour("Register").with_token(own_token);
-        let register = Arc::new(Register::new(register, settings)?);
-        let pdp = Pdp::new(neighbour("PDP"), settings, Arc::clone(&register), metrics.clone())?;
+        let register = Register::new(neighbour("Register").with_token(own_token), settings)?;
+        let rights = || -> Result<Rights, SetupError> {
+            let register = Arc::new(register.apart());
+            let pdp = Pdp::new(neighbour("PDP"), settings, Arc::clone(&register), metrics.clone())?;
+            let decisions = Decisions::new(pdp, settings.permit_ttl, settings.refusal_ttl, metrics.clone());
+            Ok(Rights { decisions, register })
+        };
         Ok(Self {
             inner: Arc::new(Inner {
                 bearer: Bearer::new(keys, settings.cookie_name.clone()),
                 platform: Platform::new(neighbour("certificates"), settings.platform_certificates.clone()),
-                decisions: Decisions::new(pdp, settings.permit_ttl, settings.refusal_ttl, metrics.clone()),
-                register,
+                readers: rights()?,
+                publishers: rights()?,
+                receivers: rights()?,
                 visitors: Visitors::new(settings),
                 metrics,
             }),
+            asks_for: Asker::Readers,
         })
+    }
+
+    /// The same for those who publish, whom no reader can keep from an answer.
+    #[must_use]
+    pub fn for_publishers(&self) -> Self {
+        Self { asks_for: Asker::Publishers, ..self.clone() }
+    }
+
+    /// The same for those to whom events are sent.
+    #[must_use]
+    pub fn for_receivers(&self) -> Self {
+        Self { asks_for: Asker::Receivers, ..self.clone() }
+    }
+
+    fn rights(&self) -> &Rights {
+        match self.asks_for {
+            Asker::Readers => &self.inner.readers,
+            Asker::Publishers => &self.inner.publishers,
+            Asker::Receivers => &self.inner.receivers,
+        }
     }
 
     /// Adds the series of this crate to a registry; call it once for each registry.
@@ -136,10 +180,10 @@ impl Access {
         }
     }
 
-    /// The decisions, in the order of the questions. Waits at most the configured timeout for the PDP; without an answer the
-    /// decision is [`Decision::Unknown`].
+    /// The decisions, in the order of the questions. Waits at most the configured timeout for a free connection to the PDP and as long
+    /// again for its answer; without one the decision is [`Decision::Unknown`].
     pub async fn decide(&self, questions: Vec<Question>) -> Vec<Decision> {
-        self.inner.decisions.decide(questions).await
+        self.rights().decisions.decide(questions).await
     }
 
     /// The decision about one question.
@@ -152,7 +196,7 @@ impl Access {
     /// # Errors
     /// [`Unavailable`] when Register gives no answer.
     pub async fn party_of_organisation(&self, number: &str) -> Result<Option<i64>, Unavailable> {
-        self.inner.register.party_of_organisation(number).await
+        self.rights().register.party_of_organisation(number).await
     }
 
     /// The party id of a person; nothing when Register does not know the number or it does not have eleven digits.
@@ -160,7 +204,7 @@ impl Access {
     /// # Errors
     /// [`Unavailable`] when Register gives no answer.
     pub async fn party_of_person(&self, number: &str) -> Result<Option<i64>, Unavailable> {
-        self.inner.register.party_of_person(number).await
+        self.rights().register.party_of_person(number).await
     }
 
     /// The party id of the main unit that an organisation is a sub-unit of; nothing when it is none, when Register does not take the number, or
@@ -169,7 +213,7 @@ impl Access {
     /// # Errors
     /// [`Unavailable`] when Register gives no answer.
     pub async fn main_unit_of(&self, number: &str) -> Result<Option<i64>, Unavailable> {
-        self.inner.register.main_unit_of(number).await
+        self.rights().register.main_unit_of(number).await
     }
 
     fn count<T>(&self, result: Result<T, AuthError>) -> Result<T, AuthError> {

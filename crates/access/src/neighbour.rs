@@ -1,11 +1,11 @@
 //! One service next to ours, asked over HTTP with bounded patience.
 //!
-//! Invariants: at most `max_connections` requests are under way; no answer takes longer than the timeout, the wait for a free
-//! connection included; an answer is read up to [`BODY_BYTES_MAX`]; after a failure everybody is told so at once for
-//! [`SILENCE`] instead of waiting again, then one request tries first.
+//! Invariants: at most `max_connections` requests are under way for those who share it; no answer takes longer than the timeout, and
+//! no wait for a free connection either; an answer is read up to [`BODY_BYTES_MAX`]; while it fails everybody is told so at once
+//! ([`crate::health`]). Who waits for a connection in vain is told, too: that says nothing about the neighbour.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,13 +14,16 @@ use tokio::{sync::Semaphore, time::Instant};
 use url::Url;
 
 use crate::{
-    error::SetupError, own_token::OwnToken, platform::PLATFORM_HEADER, settings::AccessSettings, token::now_s,
+    error::SetupError,
+    health::{Change, Health},
+    own_token::OwnToken,
+    platform::PLATFORM_HEADER,
+    settings::AccessSettings,
+    token::now_s,
 };
 
 /// Largest answer that is read.
 pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How long a failure answers for the neighbour.
-pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
 /// An answer below 500 and other than 429.
 pub(crate) struct Answer {
@@ -33,6 +36,8 @@ pub(crate) struct Answer {
 pub(crate) enum NoAnswer {
     #[error("it failed a moment ago and is not asked again yet")]
     Silent,
+    #[error("no connection became free in time")]
+    Busy,
     #[error("it did not answer in time")]
     TimedOut,
     #[error("the request failed")]
@@ -48,11 +53,11 @@ pub(crate) struct Neighbour {
     pub(crate) name: &'static str,
     client: reqwest::Client,
     permits: Semaphore,
+    max_connections: usize,
     timeout: Duration,
     /// Sent with every request.
-    own_token: Option<OwnToken>,
-    /// Nobody is asked before this moment.
-    silent_until: Mutex<Option<Instant>>,
+    own_token: Option<Arc<OwnToken>>,
+    health: Mutex<Health>,
 }
 
 impl Neighbour {
@@ -63,13 +68,27 @@ impl Neighbour {
             permits: Semaphore::new(settings.max_connections),
             timeout: settings.timeout,
             own_token: None,
-            silent_until: Mutex::new(None),
+            health: Mutex::default(),
+            max_connections: settings.max_connections,
+        }
+    }
+
+    /// The same neighbour for others: they have connections and a judgement of their own, so that neither can silence the other.
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            name: self.name,
+            client: self.client.clone(),
+            permits: Semaphore::new(self.max_connections),
+            timeout: self.timeout,
+            own_token: self.own_token.clone(),
+            health: Mutex::default(),
+            max_connections: self.max_connections,
         }
     }
 
     /// The same neighbour, asked with our platform access token.
     pub(crate) fn with_token(self, own_token: Option<OwnToken>) -> Self {
-        Self { own_token, ..self }
+        Self { own_token: own_token.map(Arc::new), ..self }
     }
 
     pub(crate) async fn get(&self, url: Url) -> Result<Answer, NoAnswer> {
@@ -82,51 +101,44 @@ impl Neighbour {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, NoAnswer> {
-        self.enter()?;
+        // Also before the wait: it may be long while all connections hang.
+        if self.health().is_silent(Instant::now()) {
+            return Err(NoAnswer::Silent);
+        }
+        let waiting = tokio::time::timeout(self.timeout, self.permits.acquire());
+        let Ok(Ok(_permit)) = waiting.await else { return Err(NoAnswer::Busy) };
+        if !self.health().admits(Instant::now(), self.timeout) {
+            return Err(NoAnswer::Silent);
+        }
         let token = self.own_token.as_ref().and_then(|own| own.at(now_s()));
         let request =
             token.into_iter().fold(request, |request, token| request.header(PLATFORM_HEADER, token));
-        let outcome = tokio::time::timeout(self.timeout, async {
-            let _permit = self.permits.acquire().await.map_err(|_closed| NoAnswer::Silent)?;
-            receive(request).await
-        });
-        let answer = outcome.await.unwrap_or(Err(NoAnswer::TimedOut));
-        self.leave(answer.as_ref().err());
+        let answer = tokio::time::timeout(self.timeout, receive(request)).await;
+        let answer = answer.unwrap_or(Err(NoAnswer::TimedOut));
+        self.judge(answer.as_ref().err());
         answer
     }
 
-    /// Refuses during the silence. The first one after it becomes the probe: the silence is prolonged by one timeout for all
-    /// others, until the probe tells.
-    fn enter(&self) -> Result<(), NoAnswer> {
-        let mut silent_until = self.silence();
-        match *silent_until {
-            Some(until) if Instant::now() < until => Err(NoAnswer::Silent),
-            Some(_past) => {
-                *silent_until = Some(Instant::now() + self.timeout);
-                Ok(())
-            }
-            None => Ok(()),
+    fn judge(&self, failure: Option<&NoAnswer>) {
+        let now = Instant::now();
+        let change = match failure {
+            None => self.health().answered(now),
+            Some(_) => self.health().failed(now),
+        };
+        let error = failure.map(|failure| describe(failure)).unwrap_or_default();
+        match change {
+            Some(Change::Silenced) => tracing::warn!(
+                neighbour = self.name,
+                error,
+                "a neighbour gives more failures than answers; it is asked again after a pause"
+            ),
+            Some(Change::Back) => tracing::info!(neighbour = self.name, "a neighbour answers again"),
+            None => {}
         }
     }
 
-    fn leave(&self, failure: Option<&NoAnswer>) {
-        let mut silent_until = self.silence();
-        if let Some(failure) = failure {
-            if silent_until.is_none() {
-                tracing::warn!(
-                    neighbour = self.name,
-                    error = describe(failure),
-                    "a neighbour gave no answer; it is asked again after a pause"
-                );
-            }
-            *silent_until = Some(Instant::now() + SILENCE);
-        } else if silent_until.take().is_some() {
-            tracing::info!(neighbour = self.name, "a neighbour answers again");
-        }
-    }
-
-    fn silence(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.silent_until.lock().unwrap_or_else(PoisonError::into_inner)
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

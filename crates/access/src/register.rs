@@ -80,6 +80,19 @@ impl Register {
         })
     }
 
+    /// The same for others, with what is remembered: see [`Neighbour::apart`].
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            neighbour: self.neighbour.apart(),
+            lookup: self.lookup.clone(),
+            query: self.query.clone(),
+            main_units_of: self.main_units_of.clone(),
+            parties: self.parties.clone(),
+            uuids: self.uuids.clone(),
+            main_units: self.main_units.clone(),
+        }
+    }
+
     pub(crate) async fn party_of_organisation(&self, number: &str) -> Result<Option<i64>, Unavailable> {
         if !is_digits(number, 9) {
             return Ok(None);

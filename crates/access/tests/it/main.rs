@@ -7,6 +7,7 @@
     reason = "clippy grants tests these only inside test functions, not in what they share"
 )]
 
+mod askers;
 mod extractors;
 mod parties;
 mod platform;
