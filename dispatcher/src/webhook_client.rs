@@ -19,8 +19,10 @@ use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
     redirect,
 };
-use time::{PrimitiveDateTime, macros::format_description};
 use tokio::sync::Semaphore;
+
+mod odd_answers;
+mod retry_after;
 
 /// How much of an answer is read.
 const ANSWER_MAX: usize = 64 * 1_024;
@@ -96,8 +98,8 @@ impl WebhookClient {
             .dns_resolver(Arc::new(PublicNames { policy, lookups }))
             .tcp_nodelay(true)
             .pool_max_idle_per_host(idle_per_host)
-            .pool_idle_timeout(IDLE)
-            .build()?;
+            .pool_idle_timeout(IDLE);
+        let client = odd_answers::read(client).build()?;
         Ok(Self { client, policy })
     }
 
@@ -110,8 +112,10 @@ impl WebhookClient {
         let body = body_for(&request);
         let sent = self.client.post(url).headers(headers_for(&request)).body(body).send().await;
         let response = sent.map_err(|error| fault(&error))?;
-        let answer =
-            Answer { status: response.status(), retry_after: retry_after(response.headers(), request.now) };
+        let answer = Answer {
+            status: response.status(),
+            retry_after: retry_after::read(response.headers(), request.now),
+        };
         // What is left of the answer changes nothing any more.
         tokio::time::timeout(DRAIN, drain(response)).await.unwrap_or_default();
         Ok(answer)
@@ -162,19 +166,6 @@ fn fault(error: &reqwest::Error) -> Fault {
     } else {
         Fault::Broken
     }
-}
-
-/// `Retry-After` as seconds or as a date (RFC 9110 §10.2.3); anything else counts as absent.
-fn retry_after(headers: &HeaderMap, now: Micros) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Some(Duration::from_secs(seconds.into()));
-    }
-    let format = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    let date = PrimitiveDateTime::parse(text, format).ok()?.assume_utc();
-    Some(Micros::from_time(date).since(now))
 }
 
 /// Resolves names to public addresses only.
