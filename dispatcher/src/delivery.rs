@@ -76,7 +76,7 @@ impl Delivery {
     pub(crate) fn open(headers: DeliveryHeaders, record: Record, hand: InHand<Settle>) -> Self {
         let body = Bytes::from(record.value.unwrap_or_default());
         let read = match headers.kind {
-            DeliveryKind::Event => Event::parse(&body).ok().map(|event| (About::of(&event), Some(event))),
+            DeliveryKind::Event => Event::stored(&body).ok().map(|event| (About::of(&event), Some(event))),
             DeliveryKind::Validation => serde_json::from_slice(&body).ok().map(|about| (about, None)),
         };
         let readable = read.is_some();

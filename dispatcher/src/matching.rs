@@ -347,7 +347,7 @@ impl Decoding {
     fn decode(&self, work: Work) -> Option<Decoded> {
         let Work { mut record, settle } = work;
         let value = record.value.take().unwrap_or_default();
-        let Ok(event) = Event::parse(&value) else {
+        let Ok(event) = Event::stored(&value) else {
             self.metrics.undecodable_events.inc();
             settle.done();
             return None;

@@ -64,7 +64,7 @@ pub fn value(record: &Record) -> Result<&[u8], Reject> {
 /// # Errors
 /// Why it is none of our events.
 pub fn event(record: &Record) -> Result<NewEvent, Reject> {
-    let event = Event::parse(value(record)?).map_err(Reject::undecodable)?;
+    let event = Event::stored(value(record)?).map_err(Reject::undecodable)?;
     let subject = event.resolved_subject(record.header("subject"));
     Ok(NewEvent { event, subject, kafka_partition: record.partition, kafka_offset: record.offset })
 }

@@ -176,7 +176,7 @@ impl QueryApi {
 }
 
 fn decoded(row: &store::StoredEvent) -> Option<(Sequence, Event)> {
-    match Event::parse(row.json.as_bytes()) {
+    match Event::stored(row.json.as_bytes()) {
         Ok(event) => Some((row.sequence, event)),
         Err(wrong) => {
             tracing::error!(sequence = row.sequence.0, %wrong, "a stored event cannot be read");

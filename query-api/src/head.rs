@@ -61,7 +61,7 @@ async fn look(waiting: &Waiting, store: &Store, seen: Option<Sequence>) -> Resul
     };
     if head > seen {
         let rows = store.with_subjects_between(seen, head, ROWS_MAX).await?;
-        let parsed = |(json, subject): (String, _)| Ok((Event::parse(json.as_bytes())?, subject));
+        let parsed = |(json, subject): (String, _)| Ok((Event::stored(json.as_bytes())?, subject));
         let events: Result<Vec<_>, event::Violations> = rows.into_iter().map(parsed).collect();
         match events {
             Ok(events) => waiting.wake(&events),

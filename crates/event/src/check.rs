@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     event::{ATTRIBUTE_MAX, NAME_MAX, RESOURCE_MAX},
-    instant::Micros,
+    instant::{Micros, TimeRefusal},
     media::MediaType,
     resource,
     violation::{Violation, Violations},
@@ -32,6 +32,8 @@ pub(crate) struct Check {
     attributes: Attributes,
     seen: Seen,
     wrong: Vec<Violation>,
+    /// Whether the event was accepted before: what the door refuses only since then does not count.
+    is_stored: bool,
 }
 
 /// Which of the members that belong together were there.
@@ -47,18 +49,23 @@ struct Seen {
 }
 
 impl Check {
+    /// A check of an event that was accepted before.
+    pub(crate) fn of_stored() -> Self {
+        Self { is_stored: true, ..Self::default() }
+    }
+
     /// Notes something that is wrong.
     pub(crate) fn wrong(&mut self, attribute: &str, message: impl Into<String>) {
         self.wrong.push(Violation::new(attribute, message));
     }
 
-    /// Takes one member. A null is an absent attribute; null data is data.
+    /// Takes one member. A null is an absent member; beside no other data, null data is data.
     pub(crate) fn member(&mut self, name: &str, value: &RawValue) {
         let raw = value.get();
         match name {
+            _ if raw == "null" => {}
             "data" => self.seen.data = true,
             "data_base64" => self.base64(raw),
-            _ if raw == "null" => self.name(name),
             "specversion" => self.version(raw),
             "id" => {
                 self.seen.id = true;
@@ -155,9 +162,11 @@ impl Check {
 
     fn time(&mut self, raw: &str) {
         let Some(text) = self.text("time", raw, ATTRIBUTE_MAX) else { return };
-        self.attributes.time = Micros::parse_rfc3339(&text);
-        if self.attributes.time.is_none() && !text.is_empty() {
-            self.wrong("time", "is not an RFC 3339 time with zone; example: 2026-11-23T12:00:00Z");
+        match Micros::read(&text) {
+            Ok(time) => self.attributes.time = Some(time),
+            Err(_) if text.is_empty() => {}
+            Err(refusal) if self.is_stored && refusal != TimeRefusal::NotATime => {}
+            Err(refusal) => self.wrong("time", refusal.to_string()),
         }
         self.attributes.time_text = Some(text);
     }

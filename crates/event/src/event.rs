@@ -1,7 +1,8 @@
 //! A valid event of ours: CloudEvents 1.0 with the limits of our profile (`schemas/event.schema.json`, contract §4.3).
 //!
 //! The event is its JSON text; the attributes that are filtered on are decoded beside it. The text is what the publisher sent,
-//! byte for byte, but for what ingest set in a [`crate::Draft`]: numbers, key order, escapes and the text of times stay.
+//! byte for byte, but for what ingest set in a [`crate::Draft`] and what the door put right (`mend`): numbers, key order, escapes and
+//! the digits of times stay.
 //! Invariant: an [`Event`] that exists fulfils the whole profile, so nobody after the door checks again.
 
 use std::{fmt, sync::Arc};
@@ -11,7 +12,7 @@ use crate::{
     draft,
     ids::{EventIdentity, id_hash},
     instant::Micros,
-    scan, subject,
+    mend, scan, subject,
     violation::Violations,
 };
 
@@ -47,7 +48,8 @@ impl fmt::Debug for Event {
 }
 
 impl Event {
-    /// Reads and checks an event in the JSON format.
+    /// Reads and checks an event in the JSON format, at the door: what can be put right without a question is (null members, small
+    /// letters in the time, resources of the old form).
     ///
     /// # Errors
     /// All violations at once.
@@ -55,9 +57,25 @@ impl Event {
         if json.len() > EVENT_MAX {
             return Err(Violations::one("RequestBody", format!("is longer than {EVENT_MAX} bytes")));
         }
-        let text = draft::utf8(json)?.trim_matches([' ', '\t', '\r', '\n']);
+        let text = trimmed(json)?;
         let members = draft::members(text)?;
-        let mut check = Check::default();
+        match mend::mended(text, &members.0) {
+            Some(mended) => Self::read(&mended, &draft::members(&mended)?, Check::default()),
+            None => Self::read(text, &members, Check::default()),
+        }
+    }
+
+    /// Reads an event that was accepted before, from the log or the store: byte for byte as it is, also where the door has learned to
+    /// refuse or to mend something since.
+    ///
+    /// # Errors
+    /// It was never one of our events.
+    pub fn stored(json: &[u8]) -> Result<Self, Violations> {
+        let text = trimmed(json)?;
+        Self::read(text, &draft::members(text)?, Check::of_stored())
+    }
+
+    fn read(text: &str, members: &draft::Members<'_>, mut check: Check) -> Result<Self, Violations> {
         for (name, value) in &members.0 {
             check.member(name, value);
         }
@@ -148,6 +166,10 @@ impl Event {
     pub fn id_hash(&self) -> i64 {
         id_hash(self.id())
     }
+}
+
+fn trimmed(json: &[u8]) -> Result<&str, Violations> {
+    Ok(draft::utf8(json)?.trim_matches([' ', '\t', '\r', '\n']))
 }
 
 #[cfg(test)]

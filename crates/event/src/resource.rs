@@ -4,6 +4,8 @@ use url::Url;
 
 /// The start of every resource of an app.
 pub const APP_PREFIX: &str = "urn:altinn:resource:app_";
+/// The start of the resources of apps as they were once named.
+const LEGACY_PREFIX: &str = "urn:altinn:resource:altinnapp.";
 
 /// Whether the text is a URN as the contract has it (§4.4): lower case, `urn:`, a namespace of 1 to 30 letters, digits or
 /// hyphens, then 1 to 10 groups of 1 to 100 characters.
@@ -34,6 +36,12 @@ pub fn app(org: &str, app: &str) -> String {
 pub fn parse_app(resource: &str) -> Option<(&str, &str)> {
     let (org, app) = resource.strip_prefix(APP_PREFIX)?.split_once('_')?;
     (!org.is_empty() && !app.is_empty()).then_some((org, app))
+}
+
+/// The present name of `urn:altinn:resource:altinnapp.{org}.{app}`; nothing for any other text.
+pub fn of_legacy(resource: &str) -> Option<String> {
+    let (org, app) = resource.strip_prefix(LEGACY_PREFIX)?.split_once('.')?;
+    (!org.is_empty() && !app.is_empty()).then(|| self::app(org, app))
 }
 
 /// The parts of an app's source, `/{org}/{app}/instances/{party}/{guid}`.
@@ -85,6 +93,18 @@ mod tests {
             ["urn:altinn", "urn:Altinn:resource:x", "urn:altinn:resource:", "urn:x:a b", "url:x:a", &long]
         {
             assert!(!is_urn(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_old_name_of_an_apps_resource_is_known() {
+        let legacy = |name: &str| of_legacy(&format!("urn:altinn:resource:{name}"));
+        assert_eq!(
+            legacy("altinnapp.ttd.apps-test").as_deref(),
+            Some("urn:altinn:resource:app_ttd_apps-test")
+        );
+        for other in ["altinnapp.ttd", "altinnapp..x", "altinnapp.ttd.", "app_ttd_apps-test", "other"] {
+            assert_eq!(legacy(other), None, "{other}");
         }
     }
 

@@ -288,7 +288,7 @@ impl Store {
             after = row.try_get(0)?;
             let json: String = row.try_get(1)?;
             // Two ids may share a hash.
-            if Event::parse(json.as_bytes()).is_ok_and(|event| event.id() == id) {
+            if Event::stored(json.as_bytes()).is_ok_and(|event| event.id() == id) {
                 return Ok(Some(Sequence(after)));
             }
         }

@@ -40,6 +40,21 @@ async fn a_generic_event_is_on_the_log_in_the_publishers_own_text_and_answered_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_readers_would_stumble_over_is_put_right_once_before_the_log() {
+    let world = World::new().await;
+    let sent = generic("a")
+        .replace('{', r#"{"ext":null, "time":"2026-11-23t12:00:00z","data":{"a":null},"data_base64":null,"#);
+    let kept = generic("a").replace('{', r#"{ "time":"2026-11-23T12:00:00Z","data":{"a":null},"#);
+    let legacy = generic("b").replace(RESOURCE, "urn:altinn:resource:altinnapp.ttd.apps-test");
+    let batch = format!("[{sent},{legacy}]");
+    let answer = world.publish(GENERIC, &world.ttd(), BATCH, batch).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let records = world.log(2).await;
+    assert_eq!(value(&records[0]), kept);
+    assert_eq!(value(&records[1]), generic("b").replace(RESOURCE, "urn:altinn:resource:app_ttd_apps-test"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_on_the_log_in_its_order() {
     let world = World::new().await;
     let items: Vec<String> = (0..1_000).map(|n| generic(&n.to_string())).collect();
