@@ -6,6 +6,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use http::{HeaderMap, header};
+use service::encoding::{DecodeError, Encoding};
 
 use crate::error::Refusal;
 
@@ -16,7 +17,7 @@ pub(crate) const BATCH_MAX: usize = 1024 * 1024;
 /// Most events of a batch.
 pub(crate) const BATCH_EVENTS_MAX: usize = 1_000;
 
-/// The whole body.
+/// The whole body, decompressed; `max` holds before and after.
 pub(crate) async fn read(
     headers: &HeaderMap,
     body: Body,
@@ -28,8 +29,12 @@ pub(crate) async fn read(
     if told.is_some_and(|told| told > max) {
         return Err(Refusal::TooLarge(max));
     }
-    let whole = collect(body, max);
-    tokio::time::timeout(wait, whole).await.unwrap_or(Err(Refusal::BodyTooSlow))
+    let encoding = Encoding::of(headers).map_err(Refusal::UnsupportedEncoding)?;
+    let whole = tokio::time::timeout(wait, collect(body, max)).await.unwrap_or(Err(Refusal::BodyTooSlow))?;
+    encoding.decode(whole, max).map_err(|error| match error {
+        DecodeError::TooLarge => Refusal::TooLarge(max),
+        DecodeError::Broken => Refusal::NotAsEncoded,
+    })
 }
 
 async fn collect(body: Body, max: usize) -> Result<Bytes, Refusal> {

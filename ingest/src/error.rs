@@ -4,7 +4,10 @@ use axum::response::{IntoResponse, Response};
 use event::{Violation, Violations};
 use http::{HeaderValue, StatusCode, header};
 use kafka_loop::AppendError;
-use service::problem::Problem;
+use service::{
+    encoding::{self, DecodeError, UnknownEncoding},
+    problem::Problem,
+};
 
 use crate::body::{BATCH_EVENTS_MAX, EVENT_MAX};
 
@@ -30,6 +33,8 @@ pub(crate) struct Wrong {
 pub(crate) enum Refusal {
     #[error("the content type is not one that is read here, such as {0}")]
     UnsupportedType(&'static str),
+    #[error("{0}")]
+    UnsupportedEncoding(UnknownEncoding),
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
     #[error("the batch has more than {BATCH_EVENTS_MAX} events")]
@@ -40,6 +45,8 @@ pub(crate) enum Refusal {
     BodyTooSlow,
     #[error("the body broke off")]
     BodyBroken,
+    #[error("{}", DecodeError::Broken)]
+    NotAsEncoded,
     #[error("the event is not acceptable; errors tells why")]
     Invalid(Vec<Wrong>),
     #[error("{0} may not create events for that source")]
@@ -76,13 +83,13 @@ impl Refusal {
 
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::UnsupportedType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedType(_) | Self::UnsupportedEncoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_)
             | Self::TooManyEvents
             | Self::EventsTooLarge(_)
             | Self::Log(AppendError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyBroken | Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::BodyBroken | Self::NotAsEncoded | Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::NotYourSource(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::ForbiddenItems(_) => StatusCode::FORBIDDEN,
             Self::PublisherBusy => StatusCode::TOO_MANY_REQUESTS,
@@ -99,11 +106,12 @@ impl Refusal {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::UnsupportedType(_) => "unsupported-content-type",
+            Self::UnsupportedEncoding(_) => "unsupported-content-encoding",
             Self::TooLarge(_) | Self::Log(AppendError::TooLarge) => "body-too-large",
             Self::TooManyEvents => "batch-too-long",
             Self::EventsTooLarge(_) => "event-too-large",
             Self::BodyTooSlow => "body-too-slow",
-            Self::BodyBroken => "body-broken",
+            Self::BodyBroken | Self::NotAsEncoded => "body-broken",
             Self::Invalid(_) => "event-invalid",
             Self::NotYourSource(_) => "source-not-yours",
             Self::Forbidden | Self::ForbiddenItems(_) => "publish-forbidden",
@@ -123,11 +131,13 @@ impl Refusal {
             | Self::PartiesUnknown
             | Self::Log(AppendError::Timeout | AppendError::Broker(_)) => Some(NEIGHBOUR_S),
             Self::UnsupportedType(_)
+            | Self::UnsupportedEncoding(_)
             | Self::TooLarge(_)
             | Self::TooManyEvents
             | Self::EventsTooLarge(_)
             | Self::BodyTooSlow
             | Self::BodyBroken
+            | Self::NotAsEncoded
             | Self::Invalid(_)
             | Self::NotYourSource(_)
             | Self::Forbidden
@@ -148,10 +158,12 @@ impl Refusal {
                 .map(|index| (item(Some(*index)), "may not be published by this publisher".to_owned()))
                 .collect(),
             Self::UnsupportedType(_)
+            | Self::UnsupportedEncoding(_)
             | Self::TooLarge(_)
             | Self::TooManyEvents
             | Self::BodyTooSlow
             | Self::BodyBroken
+            | Self::NotAsEncoded
             | Self::NotYourSource(_)
             | Self::Forbidden
             | Self::Busy
@@ -184,11 +196,13 @@ impl Refusal {
             }
             Self::RightsUnknown | Self::PartiesUnknown => "; nothing was published, repeat the request.",
             Self::UnsupportedType(_)
+            | Self::UnsupportedEncoding(_)
             | Self::TooLarge(_)
             | Self::TooManyEvents
             | Self::EventsTooLarge(_)
             | Self::BodyTooSlow
             | Self::BodyBroken
+            | Self::NotAsEncoded
             | Self::Invalid(_)
             | Self::NotYourSource(_)
             | Self::Forbidden
@@ -206,6 +220,11 @@ impl Refusal {
             (_, Some(content_type)) => self.problem().content_type(content_type).into_response(),
             (_, None) => self.problem().into_response(),
         };
+        if matches!(self, Self::UnsupportedEncoding(_)) {
+            response
+                .headers_mut()
+                .insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encoding::ACCEPTED));
+        }
         response.extensions_mut().insert(Code(self.code()));
         response
     }
@@ -278,6 +297,8 @@ mod tests {
     async fn every_refusal_has_its_status_and_says_when_to_repeat() {
         for (refusal, status, retry_after) in [
             (Refusal::UnsupportedType("x"), 415, None),
+            (Refusal::UnsupportedEncoding(UnknownEncoding::of("br")), 415, None),
+            (Refusal::NotAsEncoded, 400, None),
             (Refusal::TooLarge(1), 413, None),
             (Refusal::TooManyEvents, 413, None),
             (Refusal::EventsTooLarge(vec![3]), 413, None),

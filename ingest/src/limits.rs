@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, header};
-use service::prometheus::IntGauge;
+use service::{encoding::Encoding, prometheus::IntGauge};
 use tokio::sync::Semaphore;
 
 use crate::{Ingest, body::BATCH_MAX, error::Refusal};
@@ -93,8 +93,11 @@ impl Drop for InHand<'_> {
     }
 }
 
-/// The bytes a body can reach: what it says, or the most it may have.
+/// The bytes a body can reach: what it says, or the most it may have, as one that is compressed can.
 fn weight(headers: &HeaderMap) -> usize {
+    if Encoding::of(headers) != Ok(Encoding::Identity) {
+        return BATCH_MAX;
+    }
     let told =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     told.unwrap_or(BATCH_MAX).clamp(WEIGHT_MIN, BATCH_MAX)
@@ -125,5 +128,8 @@ mod tests {
             headers.insert(header::CONTENT_LENGTH, told.parse().unwrap());
             assert_eq!(weight(&headers), weighs, "{told}");
         }
+        headers.insert(header::CONTENT_LENGTH, "10".parse().unwrap());
+        headers.insert(header::CONTENT_ENCODING, "gzip".parse().unwrap());
+        assert_eq!(weight(&headers), BATCH_MAX);
     }
 }

@@ -5,8 +5,7 @@
 
 use access::{Authenticated, Caller};
 use axum::{
-    body::Bytes,
-    extract::{Path, State, rejection::BytesRejection},
+    extract::{Path, State},
     response::{IntoResponse, Response},
 };
 use event::{
@@ -20,6 +19,7 @@ use store::FeedFilter;
 use crate::{
     QueryApi,
     answer::Wanted,
+    body::Whole,
     config::{PARTIES_MAX, WAITING_PARTIES_MAX},
     error::Refusal,
     feed::Rights,
@@ -65,10 +65,10 @@ pub async fn parties_feed(
     _: SaysJson,
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Whole, Refusal>,
 ) -> Response {
     let page = async {
-        let listed: Listed = from_json(&body?)?;
+        let listed: Listed = from_json(&body?.0)?;
         api.app_page(&caller, None, &asked, listed.parties).await
     };
     page.await.unwrap_or_else(refused)

@@ -6,10 +6,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use service::problem::Problem;
+use service::{
+    encoding::{self, UnknownEncoding},
+    problem::Problem,
+};
 use store::StoreError;
 
-use crate::router::BODY_MAX;
+use crate::body::BODY_MAX;
 
 /// Why a feed or a subscription is not answered.
 #[derive(Debug)]
@@ -34,10 +37,20 @@ pub enum Refusal {
     TooMany(i64),
     /// The request states a body type that is not JSON. 415.
     MediaType,
+    /// The body has an encoding that is not read. 415.
+    Encoding(UnknownEncoding),
     /// The body is larger than this many bytes. 413.
     TooLarge(usize),
     /// The body broke off. 400.
     BodyBroken,
+    /// The body is not what its encoding says. 400.
+    NotAsEncoded,
+}
+
+impl From<UnknownEncoding> for Refusal {
+    fn from(unknown: UnknownEncoding) -> Self {
+        Self::Encoding(unknown)
+    }
 }
 
 impl From<BytesRejection> for Refusal {
@@ -91,10 +104,16 @@ impl Refusal {
                 .detail(format!("A consumer like this may have {most} subscriptions. Delete some first.")),
             Self::MediaType => Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type")
                 .detail("State a JSON type as Content-Type: application/json. A GET needs none."),
+            Self::Encoding(unknown) => {
+                Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding").detail(unknown.to_string())
+            }
             Self::TooLarge(most) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large")
                 .detail(format!("The body may have {most} bytes.")),
             Self::BodyBroken => {
                 Problem::new(StatusCode::BAD_REQUEST, "body-broken").detail("The body did not arrive whole.")
+            }
+            Self::NotAsEncoded => {
+                Problem::new(StatusCode::BAD_REQUEST, "body-broken").detail("The body is not what its content encoding says.")
             }
         }
     }
@@ -122,7 +141,13 @@ impl IntoResponse for Refusal {
         } else {
             None
         };
+        let is_encoded = matches!(self, Self::Encoding(_));
         let mut response = self.problem().into_response();
+        if is_encoded {
+            response
+                .headers_mut()
+                .insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encoding::ACCEPTED));
+        }
         if let Some((oldest, newest)) = cursors {
             for (name, cursor) in [("feed-cursor-oldest", oldest), ("feed-cursor-newest", newest)] {
                 if let Ok(value) = HeaderValue::from_str(&cursor) {

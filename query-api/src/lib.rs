@@ -19,6 +19,7 @@ use store::Store;
 
 pub mod answer;
 pub mod app_feed;
+pub mod body;
 pub mod config;
 pub mod cursor;
 pub mod error;

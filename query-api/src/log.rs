@@ -81,7 +81,7 @@ impl QueryApi {
             let stored = self.inner.store.events_of(some).await?;
             let found: HashMap<EventIdentity, Event> = stored
                 .into_iter()
-                .filter_map(|(identity, json)| Some((identity, Event::parse(json.as_bytes()).ok()?)))
+                .filter_map(|(identity, json)| Some((identity, Event::stored(json.as_bytes()).ok()?)))
                 .collect();
             let questions = found.values().map(|event| question::read_anywhere(caller, event)).collect();
             let decisions = self.inner.access.decide(questions).await;

@@ -7,13 +7,12 @@ use axum::{
     routing::{get, post},
 };
 use http::{HeaderMap, StatusCode, Uri, request::Parts};
+use service::encoding::Encoding;
 
 use crate::{
-    QueryApi, app_feed, error::Refusal, generic_feed, instance_feed, log, query, seed_feed, subscriptions,
+    QueryApi, app_feed, body::BODY_MAX, error::Refusal, generic_feed, instance_feed, log, query, seed_feed,
+    subscriptions,
 };
-
-/// Largest body of a subscription request, in bytes.
-pub const BODY_MAX: usize = 64 * 1024;
 
 /// All routes.
 pub fn router(api: QueryApi) -> Router {
@@ -62,13 +61,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     }
 }
 
-/// The body is stated to be JSON; looked at before who sends it, as in the existing service (contract §1.1, note d).
+/// The body is stated to be JSON, in an encoding that is read; looked at before who sends it, as in the existing service (contract §1.1, note d).
 pub struct SaysJson;
 
 impl<S: Send + Sync> FromRequestParts<S> for SaysJson {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        Encoding::of(&parts.headers)?;
         query::check_json_body(&parts.headers).map(|()| Self)
     }
 }

@@ -8,8 +8,7 @@
 
 use access::{Authenticated, Caller};
 use axum::{
-    body::Bytes,
-    extract::{Path, State, rejection::BytesRejection},
+    extract::{Path, State},
     response::{IntoResponse, Response},
 };
 use event::resource;
@@ -21,6 +20,7 @@ use crate::{
     QueryApi,
     answer::Wanted,
     app_feed::About,
+    body::Whole,
     error::Refusal,
     feed::Rights,
     query::{self, Query, check_text},
@@ -77,10 +77,10 @@ pub async fn party_feed(
     _: SaysJson,
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Whole, Refusal>,
 ) -> Response {
     let page = async {
-        let asking: Asking = query::from_json(&body?)?;
+        let asking: Asking = query::from_json(&body?.0)?;
         api.seed_party_page(&caller, asking, &asked).await
     };
     page.await.unwrap_or_else(Refusal::into_response)

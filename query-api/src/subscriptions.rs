@@ -3,8 +3,7 @@
 use access::{AuthError, Authenticated, Caller, Decision, extract::SUBSCRIBE, question};
 use axum::{
     Json,
-    body::Bytes,
-    extract::{Path, State, rejection::BytesRejection},
+    extract::{Path, State},
     response::{IntoResponse, Response},
 };
 use event::{Micros, Subscription, SubscriptionId};
@@ -15,6 +14,7 @@ use store::NewSubscription;
 
 use crate::{
     QueryApi,
+    body::Whole,
     config::{PERSON_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX},
     error::Refusal,
     router::SaysJson,
@@ -71,9 +71,9 @@ pub async fn create(
     _: SaysJson,
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Whole, Refusal>,
 ) -> Result<Response, Refusal> {
-    let new = api.checked(&caller, &body?).await?;
+    let new = api.checked(&caller, &body?.0).await?;
     api.has_room(&new).await?;
     let (subscription, _) = api.inner.store.create_subscription(&new).await?;
     if !subscription.validated {

@@ -4,11 +4,13 @@
 //! * [`lifecycle`] starts named parts, stops them in order, says which one died.
 //! * [`admin`] answers `/livez`, `/readyz` and `/metrics` on a port of its own.
 //! * [`telemetry`] decides how log lines look.
+//! * [`encoding`] reads bodies that came compressed.
 //! * [`problem`] is the one shape in which a client reads a refusal.
 
 #![warn(missing_docs)]
 
 pub mod admin;
+pub mod encoding;
 pub mod env;
 pub mod lifecycle;
 pub mod problem;

@@ -4,7 +4,7 @@ use event::Event;
 use http::StatusCode;
 use kafka_loop::Record;
 
-use crate::world::{APP, BATCH, GENERIC, RESOURCE, SEED, STRUCTURED, World, generic};
+use crate::world::{APP, BATCH, GENERIC, RESOURCE, SEED, STRUCTURED, World, generic, gzip};
 
 fn value(record: &Record) -> &str {
     std::str::from_utf8(record.value.as_deref().unwrap()).unwrap()
@@ -37,6 +37,24 @@ async fn a_generic_event_is_on_the_log_in_the_publishers_own_text_and_answered_w
     assert_eq!(header(&records[0], "subject"), Some("/party/1"), "only inside the subject is canonical");
     assert_eq!(world.metric("ingest_events_total"), 1.0);
     assert_eq!(world.metric("ingest_in_flight_bytes"), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_body_is_on_the_log_as_it_was_before() {
+    let world = World::new().await;
+    let bearer = format!("Bearer {}", world.ttd());
+    let zstd = |text: &str| zstd::stream::encode_all(text.as_bytes(), 3).unwrap();
+    for (encoding, content_type, body) in [
+        ("gzip", STRUCTURED, gzip(generic("a").as_bytes())),
+        ("zstd", BATCH, zstd(&format!("[{}]", generic("b")))),
+    ] {
+        let headers =
+            [("authorization", &*bearer), ("content-type", content_type), ("content-encoding", encoding)];
+        let answer = world.post(GENERIC, &headers, body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{encoding} {answer:?}");
+    }
+    let records = world.log(2).await;
+    assert_eq!([value(&records[0]), value(&records[1])], [generic("a"), generic("b")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

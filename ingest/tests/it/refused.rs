@@ -6,7 +6,7 @@ use axum::body::Body;
 use http::StatusCode;
 use local_altinn::Mode;
 
-use crate::world::{APP, Answer, BATCH, GENERIC, RESOURCE, SEED, STRUCTURED, World, config, generic};
+use crate::world::{APP, Answer, BATCH, GENERIC, RESOURCE, SEED, STRUCTURED, World, config, generic, gzip};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_content_type_is_told_before_anybody_asks_who_calls() {
@@ -85,6 +85,30 @@ async fn bodies_over_the_limits_are_413() {
         let answer = world.publish(GENERIC, &world.ttd(), content_type, body).await;
         assert_eq!((answer.status, &answer.json()["code"]), (StatusCode::PAYLOAD_TOO_LARGE, &code.into()));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encoding_that_is_not_read_is_named_and_the_limit_holds_after_decompression() {
+    let world = World::without_log(config()).await;
+    let bearer = format!("Bearer {}", world.ttd());
+    let post = async |path: &str, encoding: &str, body: Vec<u8>| {
+        let headers =
+            [("authorization", &*bearer), ("content-type", STRUCTURED), ("content-encoding", encoding)];
+        world.post(path, &headers, body).await
+    };
+    for path in [GENERIC, SEED, APP] {
+        let answer = post(path, "br", b"x".to_vec()).await;
+        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{path}");
+        assert_eq!(answer.header("accept-encoding"), "gzip, zstd", "{path}");
+        assert_eq!(answer.json()["code"], "unsupported-content-encoding");
+        assert!(answer.json()["detail"].to_string().contains("encoding br"), "{answer:?}");
+    }
+    let bomb = gzip(&vec![b' '; 10_000_000]);
+    assert!(bomb.len() < 20_000);
+    let answer = post(GENERIC, "gzip", bomb).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (413, &"body-too-large".into()));
+    let answer = post(GENERIC, "gzip", b"{}".to_vec()).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (400, &"body-broken".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! ingest with what is around it, and what it wrote to the log.
 
 use std::{
+    io::Write,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -62,6 +63,12 @@ pub(crate) fn generic(id: &str) -> String {
     format!(
         r#"{{"specversion":"1.0","id":"{id}","source":"https://ttd.example.no/things/1","type":"t","resource":"{RESOURCE}"}}"#
     )
+}
+
+pub(crate) fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
 }
 
 pub(crate) fn config() -> Config {

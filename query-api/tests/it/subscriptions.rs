@@ -1,5 +1,7 @@
 //! Subscriptions (contract §6).
 
+use std::io::Write;
+
 use event::{DeliveryHeaders, DeliveryKind};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -14,6 +16,33 @@ async fn post(world: &World, token: &str, body: &str) -> Answer {
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json; charset=utf-8")];
     world.send(Method::POST, PATH, &headers, body.to_owned()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_request_is_read_and_another_encoding_is_named() {
+    let world = World::with_log(&[]).await;
+    let bearer = format!("Bearer {}", world.ttd());
+    let body = json!({"endPoint": "https://hooks.example.no/a", "resourceFilter": RESOURCE}).to_string();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(body.as_bytes()).unwrap();
+    let send = async |path: &str, encoding: &str, body: Vec<u8>| {
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+            ("content-encoding", encoding),
+        ];
+        world.send(Method::POST, path, &headers, body).await
+    };
+    let made = send(PATH, "gzip", encoder.finish().unwrap()).await;
+    assert_eq!((made.status, &made.json()["resourceFilter"]), (StatusCode::CREATED, &RESOURCE.into()));
+    for path in [PATH, "/events/api/v1/app/party", "/events/instanceeventsforparty"] {
+        let refused = send(path, "br", b"x".to_vec()).await;
+        assert_eq!(refused.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{path}");
+        assert_eq!(refused.header("accept-encoding"), "gzip, zstd");
+        assert!(refused.body.contains("encoding br"), "{refused:?}");
+        let broken = send(path, "gzip", b"{}".to_vec()).await;
+        assert_eq!((broken.status.as_u16(), &broken.json()["code"]), (400, &"body-broken".into()), "{path}");
+    }
 }
 
 async fn delete(world: &World, token: &str, path: &str) -> Answer {
