@@ -18,6 +18,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    collected::Collected,
     consumer::{CommitPoint, Member, Place, Report},
     error::LoopError,
     ledger_loop::PATIENCE,
@@ -25,7 +26,8 @@ use crate::{
     settings::KafkaSettings,
 };
 
-const POLL: Duration = Duration::from_millis(50);
+/// Longest wait of one poll.
+pub(crate) const POLL: Duration = Duration::from_millis(50);
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// How long the batch in hand may take to be stored after a stop.
@@ -107,29 +109,6 @@ pub async fn run_batches<H: BatchHandler>(
         .spawn(move || end.send(state.run()).ok())
         .map_err(|error| thread(error.to_string()))?;
     ended.await.unwrap_or_else(|_| Err(thread("it panicked".to_owned())))
-}
-
-#[derive(Default)]
-struct Collected {
-    records: Vec<Record>,
-    bytes: usize,
-    since: Option<Instant>,
-}
-
-impl Collected {
-    fn push(&mut self, record: Record) {
-        self.since.get_or_insert_with(Instant::now);
-        self.bytes += record.weight();
-        self.records.push(record);
-    }
-
-    fn is_full(&self, options: &BatchOptions) -> bool {
-        self.records.len() >= options.max_records || self.bytes >= options.max_bytes
-    }
-
-    fn left(&self, options: &BatchOptions) -> Duration {
-        self.since.map_or(POLL, |since| options.max_wait.saturating_sub(since.elapsed()))
-    }
 }
 
 /// What the handler was asked on the runtime, and gives back with itself.
@@ -324,12 +303,12 @@ impl<H: BatchHandler> LoopState<H> {
                 }
                 Report::CommitFailed => self.commit_again = Some(Instant::now() + BACKOFF_MIN),
                 Report::Revoked(places) => {
+                    self.collected.forget(&places.iter().map(|(_, partition)| *partition).collect());
                     for (topic, partition) in places {
                         let place = (Arc::from(topic), partition);
                         self.positioned.remove(&place);
                         self.next.remove(&place);
                         self.member.reports.clear_commit(&place);
-                        self.collected.records.retain(|record| record.partition != partition);
                     }
                 }
             }
@@ -342,8 +321,7 @@ impl<H: BatchHandler> LoopState<H> {
         if places.is_empty() {
             return Ok(());
         }
-        let partitions: BTreeSet<i32> = places.iter().map(|(_, partition)| *partition).collect();
-        self.collected.records.retain(|record| !partitions.contains(&record.partition));
+        self.collected.forget(&places.iter().map(|(_, partition)| *partition).collect());
         for place in &places {
             self.positioned.remove(place);
         }

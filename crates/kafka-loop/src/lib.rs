@@ -13,6 +13,7 @@
 
 pub mod admin;
 pub mod batches;
+mod collected;
 pub mod committer;
 pub mod consumer;
 pub mod done_set;

@@ -59,11 +59,16 @@ impl World {
 
     /// A projector; dropping what is returned ends it.
     pub(crate) fn start(&self) -> (Lifecycle, Registry) {
+        self.start_on(self.store.clone(), ("PROJECTOR_BATCH_BYTES", "4194304"))
+    }
+
+    /// The same on another way to the store, with a setting of its own.
+    pub(crate) fn start_on(&self, store: Store, setting: (&str, &str)) -> (Lifecycle, Registry) {
         let (life, registry) = (Lifecycle::new(), Registry::new());
-        let config = Config::from_env(&Env::from_pairs([("PROJECTOR_HOUSEKEEPING_MS", "200")]));
+        let config = Config::from_env(&Env::from_pairs([("PROJECTOR_HOUSEKEEPING_MS", "200"), setting]));
         let needs = Needs {
             kafka: &self.kafka,
-            store: self.store.clone(),
+            store,
             producer: self.producer.clone(),
             registry: &registry,
             life: &life,

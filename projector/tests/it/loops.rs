@@ -1,12 +1,15 @@
 //! Whole projectors on real topics.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use event::{DeliveryHeaders, DeliveryId, DeliveryKind, EventIdentity, Micros, SubscriptionId, topics};
 use kafka_loop::Outgoing;
 use store::NewSubscription;
 
-use crate::harness::{RESOURCE, World, json, until};
+use crate::{
+    cut::Cut,
+    harness::{RESOURCE, World, json, until},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_projectors_that_come_and_go_store_every_event_once_in_the_order_of_its_party() {
@@ -121,4 +124,25 @@ async fn a_delivered_validation_validates_and_attempts_and_dead_letters_are_show
     assert!(world.store.dead_letters_of(SubscriptionId(999), 10).await.unwrap().is_empty());
     life.shutdown().await.unwrap();
     assert!(world.parked().await.is_empty(), "a dead letter without an owner is parked already");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_dies_at_the_commit_of_a_batch_that_is_full_by_bytes_stops_nothing() {
+    const EVENTS: usize = 40;
+    let world = World::with_topics().await;
+    for n in 0..EVENTS {
+        world.append(topics::EVENTS, "/party/1", json(&n.to_string(), 1).as_bytes(), &[]).await;
+    }
+    let cut = Cut::every_third_commit(&world.settings).await;
+    // Every event is a batch that is full by bytes, and so is the next one, which is collected meanwhile.
+    let (life, _) = world.start_on(cut.store.clone(), ("PROJECTOR_BATCH_BYTES", "1"));
+    until("all are stored", || async {
+        let stored = world.store.feed_head().await.unwrap().last.0;
+        if stored >= i64::try_from(EVENTS).unwrap() { Ok(()) } else { Err(format!("{stored}")) }
+    })
+    .await;
+    let expected: Vec<String> = (0..EVENTS).map(|n| n.to_string()).collect();
+    assert_eq!(world.ids().await, expected);
+    assert!(cut.cuts.load(Ordering::Relaxed) > 5, "the case did not come up");
+    life.shutdown().await.unwrap();
 }

@@ -8,5 +8,6 @@
 )]
 
 mod batches;
+mod cut;
 mod harness;
 mod loops;
