@@ -217,7 +217,7 @@ impl LoopState {
         let Some(index) = self.by_name.get(&place).copied() else { return };
         let Some(state) = self.places.get_mut(index) else { return };
         let Some(ledger) = &mut state.ledger else { return };
-        if !ledger.take(record.offset) {
+        if !ledger.take(record.offset, Instant::now()) {
             state.dirty = true;
             return;
         }
