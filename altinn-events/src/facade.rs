@@ -5,9 +5,11 @@
 
 use std::{net::SocketAddr, str::FromStr};
 
-use axum::{Router, ServiceExt, extract::Request, response::IntoResponse, serve::ListenerExt};
-use http::{StatusCode, Uri, uri::PathAndQuery};
-use service::problem::Problem;
+use axum::{
+    Router, ServiceExt, extract::Request, middleware::from_fn, response::IntoResponse, serve::ListenerExt,
+};
+use http::{Method, StatusCode, Uri, uri::PathAndQuery};
+use service::{problem::Problem, trace};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
@@ -19,12 +21,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    let routes = routes.fallback(unknown).layer(CatchPanicLayer::custom(|_| {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal")
-            .detail("The request failed on our side.")
-            .into_response()
-    }));
-    let service = MapRequestLayer::new(normalise).layer(routes);
+    let service = MapRequestLayer::new(normalise).layer(whole(routes));
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delay");
@@ -33,6 +30,26 @@ pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToke
     let make = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
     axum::serve(listener, make).with_graceful_shutdown(stop.cancelled_owned()).await?;
     Ok(())
+}
+
+/// The routes with what every one of them has: a problem where there is no such path or method, and where we fail; refusals carry the
+/// id of their request.
+fn whole(routes: Router) -> Router {
+    let panicked = CatchPanicLayer::custom(|_| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal")
+            .detail("The request failed on our side.")
+            .into_response()
+    });
+    routes
+        .method_not_allowed_fallback(other_method)
+        .fallback(unknown)
+        .layer(panicked)
+        .layer(from_fn(trace::refusals))
+}
+
+async fn other_method(method: Method) -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no-such-method")
+        .detail(format!("There is no {method} here; the header Allow says what there is."))
 }
 
 async fn unknown(uri: Uri) -> Problem {
@@ -72,7 +89,43 @@ fn normal_path(path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use axum::{
+        body::Body,
+        routing::{get, post},
+    };
+    use tower::ServiceExt as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn another_method_and_another_path_are_problems_with_the_id_of_the_request() {
+        // As ingest and query-api share a path.
+        let routes = Router::new()
+            .route("/events", get(|| async { "read" }))
+            .merge(Router::new().route("/events", post(|| async { "published" })));
+        let whole = whole(routes);
+        for (method, path, status, code) in [
+            (Method::PUT, "/events", 405, "no-such-method"),
+            (Method::GET, "/nothing/01010112345", 404, "no-such-path"),
+            (Method::GET, "/%ff", 404, "no-such-path"),
+        ] {
+            let request = Request::builder().method(&method).uri(path).body(Body::empty()).unwrap();
+            let response = whole.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status().as_u16(), status, "{method} {path}");
+            let id = response.headers()[trace::HEADER].clone();
+            let allowed = response.headers().get("allow").cloned();
+            let body = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((&body["code"], &body["traceId"]), (&code.into(), &id.to_str().unwrap().into()));
+            assert!(!body.to_string().contains("01010112345"), "{body}");
+            if status == 405 {
+                let allowed = allowed.unwrap();
+                for known in ["GET", "POST"] {
+                    assert!(allowed.to_str().unwrap().contains(known), "{allowed:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn slashes_collapse_and_a_trailing_one_is_ignored() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use event::{Event, Violations};
+use event::{Event, Violations, violation::json_place};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -16,7 +16,10 @@ pub(crate) fn events(
     read: impl Fn(&[u8]) -> Result<Event, Violations>,
 ) -> Result<Vec<Event>, Refusal> {
     let items: Items<'_> = serde_json::from_slice(json).map_err(|error| {
-        Refusal::invalid(Violations::one("RequestBody", format!("is not a JSON list of events: {error}")))
+        Refusal::invalid(Violations::one(
+            "RequestBody",
+            format!("is not a JSON list of events {}", json_place(&error)),
+        ))
     })?;
     if items.has_more {
         return Err(Refusal::TooManyEvents);

@@ -17,6 +17,8 @@ const BUSY_S: u32 = 1;
 const NEIGHBOUR_S: u32 = 2;
 /// Violations that are told at most; the rest is counted.
 const TOLD_MAX: usize = 200;
+/// Longest sum of violations in words, in bytes.
+const SUMMED_MAX: usize = 2_000;
 /// The content type of every answer on the app path (contract §1.2).
 const JSON: &str = "application/json; charset=utf-8";
 
@@ -47,7 +49,7 @@ pub(crate) enum Refusal {
     BodyBroken,
     #[error("{}", DecodeError::Broken)]
     NotAsEncoded,
-    #[error("the event is not acceptable; errors tells why")]
+    #[error("not acceptable: {}", summed(.0))]
     Invalid(Vec<Wrong>),
     #[error("{0} may not create events for that source")]
     NotYourSource(String),
@@ -185,6 +187,10 @@ impl Refusal {
 
     fn detail(&self) -> String {
         let text = self.to_string();
+        if matches!(self, Self::NotYourSource(_)) {
+            // The contract's own text.
+            return text;
+        }
         let mut chars = text.chars();
         let sentence: String = chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect();
         let next = match self {
@@ -215,8 +221,8 @@ impl Refusal {
     fn answer(&self, content_type: Option<&'static str>) -> Response {
         let mut response = match (self, content_type) {
             // The contract's own shapes: nothing (§1.5), and a quoted text (§1.3).
-            (Self::Forbidden, _) => self.status().into_response(),
-            (Self::NotYourSource(_), _) => quoted(self.status(), &self.to_string()),
+            (Self::Forbidden, _) => self.problem().empty(),
+            (Self::NotYourSource(_), _) => self.problem().bare_text(),
             (_, Some(content_type)) => self.problem().content_type(content_type).into_response(),
             (_, None) => self.problem().into_response(),
         };
@@ -228,6 +234,21 @@ impl Refusal {
         response.extensions_mut().insert(Code(self.code()));
         response
     }
+}
+
+/// All that is wrong in one sentence, as the contract's `detail`; beyond [`SUMMED_MAX`] bytes it is cut, `errors` has the rest.
+fn summed(wrong: &[Wrong]) -> String {
+    let told = told(wrong);
+    let mut text = String::new();
+    for (at, message) in &told {
+        let place = if at == "RequestBody" { String::new() } else { format!("{at} ") };
+        if text.len() + place.len() + message.len() > SUMMED_MAX {
+            text.push_str("; errors tells the rest");
+            break;
+        }
+        text = format!("{text}{}{place}{message}", if text.is_empty() { "" } else { "; " });
+    }
+    text
 }
 
 /// What is wrong, under the key of the existing service (contract §1.5); with the item's index in a batch.
@@ -255,9 +276,6 @@ fn sentence(violation: &Violation) -> String {
 pub(crate) fn quoted(status: StatusCode, text: &str) -> Response {
     let mut response = (status, serde_json::Value::from(text).to_string()).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-    if status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
     response
 }
 

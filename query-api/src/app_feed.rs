@@ -5,7 +5,7 @@
 
 use access::{Authenticated, Caller};
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use event::{
@@ -20,11 +20,12 @@ use crate::{
     QueryApi,
     answer::Wanted,
     body::Whole,
+    checks::Checks,
     config::{PARTIES_MAX, WAITING_PARTIES_MAX},
     error::Refusal,
     feed::Rights,
     query::{Query, from_json, header},
-    router::{Asked, SaysJson},
+    router::{Asked, PathParts, SaysJson},
 };
 
 const PROBLEM: &str = "application/json; charset=utf-8";
@@ -34,7 +35,7 @@ pub async fn org_feed(
     asked: Asked,
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
-    Path((org, app)): Path<(String, String)>,
+    PathParts((org, app)): PathParts<(String, String)>,
 ) -> Response {
     if caller.org.is_none() {
         let text = "Only an organisation that owns services may call this.".to_owned();
@@ -79,8 +80,10 @@ fn refused(refusal: Refusal) -> Response {
 }
 
 /// Whom the request asks about.
+#[derive(Default)]
 pub(crate) enum About {
     /// Anybody.
+    #[default]
     Nobody,
     /// These parties.
     Parties(Vec<i64>),
@@ -90,26 +93,29 @@ pub(crate) enum About {
     Person(String),
 }
 
-/// Whom the parameters name; the checks in the order of the contract.
-fn about(query: &Query, headers: &HeaderMap, parties: Vec<i64>) -> Result<About, Refusal> {
-    let (person, unit) = (header(headers, "person")?, query.get("unit"));
+/// Whom the parameters name.
+fn about(
+    query: &Query,
+    headers: &HeaderMap,
+    parties: Vec<i64>,
+    checks: &mut Checks,
+) -> Result<About, Refusal> {
+    let (person, unit) = (checks.of(header(headers, "person"))?, query.get("unit"));
     if person.is_some() && !parties.is_empty() {
-        return Err(Refusal::wrong("person", "and party must not be given together"));
+        checks.wrong("person", "and party must not be given together");
     }
     if unit.is_some() && !parties.is_empty() {
-        return Err(Refusal::wrong("unit", "and party must not be given together"));
+        checks.wrong("unit", "and party must not be given together");
     }
     if unit.is_some_and(|unit| unit.len() != 9 || !unit.bytes().all(|byte| byte.is_ascii_digit())) {
-        return Err(Refusal::wrong("unit", "must be an organisation number of nine digits"));
+        checks.wrong("unit", "must be an organisation number of nine digits");
     }
     if parties.len() > PARTIES_MAX {
-        return Err(Refusal::wrong("party", format!("may name {PARTIES_MAX} parties")));
+        checks.wrong("party", format!("may name {PARTIES_MAX} parties"));
     }
-    if parties.len() > WAITING_PARTIES_MAX && !query.wait()?.is_zero() {
-        return Err(Refusal::wrong(
-            "wait",
-            format!("may be asked for with {WAITING_PARTIES_MAX} parties at most"),
-        ));
+    let wait = checks.of(query.wait())?;
+    if parties.len() > WAITING_PARTIES_MAX && !wait.is_zero() {
+        checks.wrong("wait", format!("may be asked for with {WAITING_PARTIES_MAX} parties at most"));
     }
     Ok(match (unit, person) {
         (Some(unit), _) => About::Unit(unit.to_owned()),
@@ -120,13 +126,13 @@ fn about(query: &Query, headers: &HeaderMap, parties: Vec<i64>) -> Result<About,
 }
 
 /// The filter but for its subjects, which Register may have to tell.
-fn filter_of(query: &Query, resource: Option<String>) -> Result<FeedFilter, Refusal> {
+fn filter_of(query: &Query, resource: Option<String>, checks: &mut Checks) -> Result<FeedFilter, Refusal> {
     if query.get("after").is_none() && query.get("from").is_none() {
-        return Err(Refusal::wrong("from", "or after must be given"));
+        checks.wrong("from", "or after must be given");
     }
-    let (from, to) = (query.time("from")?, query.time("to")?);
-    let types_any_case = query.patterns("type")?;
-    let sources_any_case = if resource.is_none() { query.patterns("source")? } else { Vec::new() };
+    let (from, to) = (checks.of(query.time("from"))?, checks.of(query.time("to"))?);
+    let types_any_case = checks.of(query.patterns("type"))?;
+    let sources_any_case = if resource.is_none() { checks.of(query.patterns("source"))? } else { Vec::new() };
     Ok(FeedFilter { resource, types_any_case, sources_any_case, from, to, ..FeedFilter::default() })
 }
 
@@ -142,14 +148,17 @@ impl QueryApi {
         let query = Query::read(asked.uri.query())?;
         // A party's feed holds events of apps and of other resources: each is asked for by its own rules.
         let rights = if resource.is_none() { Rights::ByResource } else { Rights::App };
-        let mut filter = filter_of(&query, resource)?;
-        let size = query.app_size()?;
-        let mut parties = query.parties()?;
+        // In the order of the contract (§1.4), all at once.
+        let mut checks = Checks::default();
+        let mut filter = filter_of(&query, resource, &mut checks)?;
+        let size = checks.of(query.app_size())?;
+        let mut parties = checks.of(query.parties())?;
         parties.extend(listed);
-        let about = about(&query, &asked.headers, parties)?;
+        let about = about(&query, &asked.headers, parties, &mut checks)?;
         if matches!(about, About::Nobody) && filter.resource.is_none() {
-            return Err(Refusal::wrong("party", "or unit or the header person must be given"));
+            checks.wrong("party", "or unit or the header person must be given");
         }
+        checks.done()?;
         filter.subjects = self.subjects_of(about).await?;
         self.answer(Wanted { caller, rights, filter, size }, &query, &asked.uri).await
     }

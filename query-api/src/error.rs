@@ -21,6 +21,8 @@ pub enum Refusal {
     Wrong(Vec<(String, String)>),
     /// Known and not allowed, with the contract's plain text. 401 or 403.
     Text(StatusCode, String),
+    /// A subscription that may not be asked for, with the contract's plain texts, all of them. 400.
+    Texts(Vec<String>),
     /// Turned away for who calls, with an empty body. 401 or 403.
     Caller(AuthError),
     /// There is nothing of that name, or the register does not know the unit or person. 404.
@@ -82,6 +84,7 @@ impl Refusal {
                 Problem::new(StatusCode::BAD_REQUEST, "invalid-request").detail(detail.join("; ")).violations(violations)
             }
             Self::Text(status, text) => Problem::new(status, "refused").detail(text),
+            Self::Texts(texts) => Problem::new(StatusCode::BAD_REQUEST, "subscription-invalid").detail(texts.join("; ")),
             Self::Caller(error) => Problem::new(error.status(), "refused"),
             Self::Unknown(what) => Problem::new(StatusCode::NOT_FOUND, "not-found").detail(format!("There is no such {what}.")),
             Self::Gone(oldest, newest) => Problem::new(StatusCode::GONE, "position-gone").detail(format!(
@@ -130,8 +133,8 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        if let Self::Text(status, text) = self {
-            return quoted(status, &text);
+        if matches!(self, Self::Text(..) | Self::Texts(_)) {
+            return self.problem().bare_text();
         }
         if let Self::Caller(error) = self {
             return error.into_response();
@@ -167,10 +170,4 @@ fn error_chain(error: &StoreError) -> String {
         source = inner.source();
     }
     text
-}
-
-/// A plain answer of the contract: the text as a JSON string.
-fn quoted(status: StatusCode, text: &str) -> Response {
-    let body = serde_json::Value::String(text.to_owned()).to_string();
-    (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response()
 }

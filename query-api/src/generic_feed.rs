@@ -2,13 +2,14 @@
 
 use access::{Caller, GenericReader};
 use axum::{extract::State, response::Response};
-use event::subject;
+use event::{resource, subject};
 use http::HeaderMap;
 use store::FeedFilter;
 
 use crate::{
     QueryApi,
     answer::Wanted,
+    checks::Checks,
     error::Refusal,
     feed::Rights,
     query::{Query, header},
@@ -27,27 +28,24 @@ pub async fn feed(
     api.generic_page(&caller, &asked).await.unwrap_or_else(|refusal| refusal.with_type_if_wrong(PROBLEM))
 }
 
-fn filter_of(query: &Query, headers: &HeaderMap) -> Result<FeedFilter, Refusal> {
-    let Some(resource) = query.get("resource") else {
-        return Err(Refusal::wrong("resource", "must be given"));
-    };
-    if !resource.starts_with(RESOURCE_PREFIX) {
-        return Err(Refusal::wrong("resource", format!("must begin with {RESOURCE_PREFIX}")));
+fn filter_of(query: &Query, headers: &HeaderMap, checks: &mut Checks) -> Result<FeedFilter, Refusal> {
+    let resource = query.get("resource").unwrap_or_default();
+    if resource.is_empty() {
+        checks.wrong("resource", "must be given");
+    } else if !resource.starts_with(RESOURCE_PREFIX) {
+        checks.wrong("resource", format!("must begin with {RESOURCE_PREFIX}"));
     }
     if query.get("after").is_none() {
-        return Err(Refusal::wrong("after", "must be given; 0 starts with the oldest event"));
+        checks.wrong("after", "must be given; 0 starts with the oldest event");
     }
-    let alternative = header(headers, "Altinn-AlternativeSubject")?;
+    let alternative = checks.of(header(headers, "Altinn-AlternativeSubject"))?;
     if alternative.is_some() && query.get("subject").is_some() {
-        return Err(Refusal::wrong(
-            "subject",
-            "and the header Altinn-AlternativeSubject must not be given together",
-        ));
+        checks.wrong("subject", "and the header Altinn-AlternativeSubject must not be given together");
     }
     Ok(FeedFilter {
-        resource: Some(resource.to_owned()),
+        resource: Some(resource::of_legacy(resource).unwrap_or_else(|| resource.to_owned())),
         alternative_subject: alternative.map(subject::alternative),
-        types: query.patterns("type")?,
+        types: checks.of(query.patterns("type"))?,
         ..FeedFilter::default()
     })
 }
@@ -55,11 +53,14 @@ fn filter_of(query: &Query, headers: &HeaderMap) -> Result<FeedFilter, Refusal> 
 impl QueryApi {
     async fn generic_page(&self, caller: &Caller, asked: &Asked) -> Result<Response, Refusal> {
         let query = Query::read(asked.uri.query())?;
-        let mut filter = filter_of(&query, &asked.headers)?;
+        let mut checks = Checks::default();
+        let mut filter = filter_of(&query, &asked.headers, &mut checks)?;
+        let size = checks.of(query.generic_size())?;
+        checks.of(query.wait())?;
+        checks.done()?;
         if let Some(subject) = query.get("subject") {
             filter.subjects = vec![self.canonical_subject(subject).await?];
         }
-        let size = query.generic_size()?;
         self.answer(Wanted { caller, rights: Rights::Generic, filter, size }, &query, &asked.uri).await
     }
 }

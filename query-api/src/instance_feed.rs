@@ -6,19 +6,27 @@
 
 use access::{Caller, Visitor};
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use store::FeedFilter;
 
-use crate::{QueryApi, answer::Wanted, error::Refusal, feed::Rights, query::Query, router::Asked};
+use crate::{
+    QueryApi,
+    answer::Wanted,
+    checks::Checks,
+    error::Refusal,
+    feed::Rights,
+    query::Query,
+    router::{Asked, PathParts},
+};
 
 /// The id in its two parts.
 pub async fn feed(
     asked: Asked,
     State(api): State<QueryApi>,
     Visitor(caller): Visitor,
-    Path((party, guid)): Path<(String, String)>,
+    PathParts((party, guid)): PathParts<(String, String)>,
 ) -> Response {
     api.instance_page(&caller, &party, &guid, &asked).await.unwrap_or_else(Refusal::into_response)
 }
@@ -28,7 +36,7 @@ pub async fn encoded_feed(
     asked: Asked,
     State(api): State<QueryApi>,
     Visitor(caller): Visitor,
-    Path(instance): Path<String>,
+    PathParts(instance): PathParts<String>,
 ) -> Response {
     let (party, guid) = instance.split_once('/').unwrap_or_default();
     api.instance_page(&caller, party, guid, &asked).await.unwrap_or_else(Refusal::into_response)
@@ -43,15 +51,20 @@ impl QueryApi {
         asked: &Asked,
     ) -> Result<Response, Refusal> {
         let query = Query::read(asked.uri.query())?;
-        let Some(party) = party.parse::<i64>().ok().filter(|party| *party > 0 && !guid.is_empty()) else {
-            return Err(Refusal::wrong("instanceId", "must be {party}/{guid}"));
-        };
+        let mut checks = Checks::default();
+        let known = party.parse::<i64>().ok().filter(|party| *party > 0 && !guid.is_empty());
+        let party = known.unwrap_or_default();
+        if known.is_none() {
+            checks.wrong("instanceId", "must be {party}/{guid}");
+        }
+        let size = checks.of(query.app_size())?;
+        checks.of(query.wait())?;
+        checks.done()?;
         let filter = FeedFilter {
             subjects: vec![format!("/party/{party}")],
             instance: Some(format!("{party}/{guid}")),
             ..FeedFilter::default()
         };
-        let size = query.app_size()?;
         self.answer(Wanted { caller, rights: Rights::App, filter, size }, &query, &asked.uri).await
     }
 }

@@ -20,6 +20,7 @@ use store::Store;
 pub mod answer;
 pub mod app_feed;
 pub mod body;
+pub mod checks;
 pub mod config;
 pub mod cursor;
 pub mod error;

@@ -6,16 +6,13 @@
 use std::collections::{HashMap, HashSet};
 
 use access::{Authenticated, Caller, Decision, question};
-use axum::{
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use event::{AttemptRecord, DeliveryKind, Event, EventIdentity};
 use http::StatusCode;
 use serde::Serialize;
 use store::DeadLetter;
 
-use crate::{QueryApi, error::Refusal, subscriptions::json_answer};
+use crate::{QueryApi, error::Refusal, router::PathParts, subscriptions::json_answer};
 
 /// Most attempts, and dead letters, of one look.
 const ATTEMPTS_MAX: i64 = 200;
@@ -41,7 +38,7 @@ struct Dead {
 pub async fn attempts(
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
-    Path(id): Path<String>,
+    PathParts(id): PathParts<String>,
 ) -> Result<Response, Refusal> {
     let subscription = api.owned(&caller, &id).await?;
     let stored = api.inner.store.attempts_of(subscription.id, ATTEMPTS_MAX).await?;

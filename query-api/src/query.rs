@@ -5,6 +5,7 @@ use http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
 use crate::{
+    checks::Checks,
     config::{SIZE_DEFAULT, SIZE_MAX, WAIT_MAX},
     error::Refusal,
 };
@@ -27,10 +28,12 @@ impl Query {
         let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
         let pairs: Vec<(String, String)> =
             pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+        let mut checks = Checks::default();
         for (name, value) in &pairs {
-            check_text("query", name)?;
-            check_text(name, value)?;
+            checks.of(check_text("query", name))?;
+            checks.of(check_text(name, value))?;
         }
+        checks.done()?;
         Ok(Self(pairs))
     }
 
@@ -55,12 +58,12 @@ impl Query {
         rest.map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// A time with zone. `+` that a client did not encode has become a blank: it is read as what was meant.
+    /// A time with zone.
     ///
     /// # Errors
     /// The text is no time, or has no zone.
     pub fn time(&self, name: &str) -> Result<Option<Micros>, Refusal> {
-        self.get(name).map(|text| time(name, &text.trim().replace(' ', "+"))).transpose()
+        self.get(name).map(|text| time(name, text.trim())).transpose()
     }
 
     /// A whole number.
@@ -147,12 +150,23 @@ pub fn time(name: &str, text: &str) -> Result<Micros, Refusal> {
         .ok_or_else(|| Refusal::wrong(name, "must be a time with a time zone; example: 2026-11-23T12:00:00Z"))
 }
 
-/// RFC 3339, and the shorter form without seconds that the contract allows.
+/// RFC 3339, and what the existing service reads beside it: without seconds, minutes or time of day, and with a blank for the `T`. A `+`
+/// that a client did not encode has become a blank: before an offset it is read as what was meant.
 fn read_time(text: &str) -> Option<Micros> {
-    Micros::parse_rfc3339(text).or_else(|| {
-        let (minutes, zone) = text.split_at_checked(16)?;
-        Micros::parse_rfc3339(&format!("{minutes}:00{zone}"))
-    })
+    let (date, rest) = text.split_at_checked(10)?;
+    let (clock, zone) = match rest.strip_prefix(['T', 't', ' ']) {
+        Some(rest) => rest.split_at_checked(rest.find(['Z', 'z', '+', '-', ' '])?)?,
+        None => ("", rest),
+    };
+    let clock = match clock.len() {
+        0 => "00:00:00".to_owned(),
+        2 => format!("{clock}:00:00"),
+        5 => format!("{clock}:00"),
+        _ => clock.to_owned(),
+    };
+    let zone = zone.trim();
+    let sign = if zone.starts_with(|first: char| first.is_ascii_digit()) { "+" } else { "" };
+    Micros::parse_rfc3339(&format!("{date}T{clock}{sign}{zone}"))
 }
 
 /// A JSON body; members that we do not know are ignored.
@@ -251,11 +265,28 @@ mod tests {
             ("from=2023-02-16T18:00Z", "2023-02-16T18:00:00Z"),
             ("from=2023-02-16T18:00:00.1234567%2B01:00", "2023-02-16T17:00:00.123456Z"),
             ("from=2023-02-16T18:00:00+01:00", "2023-02-16T17:00:00Z"),
+            ("from=2020-01-01Z", "2020-01-01T00:00:00Z"),
+            ("from=2020-01-01T10Z", "2020-01-01T10:00:00Z"),
+            ("from=2020-01-01%2B01:00", "2019-12-31T23:00:00Z"),
+            ("from=2020-01-01-02:00", "2020-01-01T02:00:00Z"),
+            ("from=2020-01-01 00:00:00Z", "2020-01-01T00:00:00Z"),
+            ("from=2020-01-01 10:30 %2B01:00", "2020-01-01T09:30:00Z"),
+            ("from=2020-01-01t10:00:00z", "2020-01-01T10:00:00Z"),
         ] {
             let time = read(query).time("from").unwrap().unwrap();
             assert_eq!(time.to_rfc3339(), expected);
         }
-        for wrong in ["from=2023-02-16T18:00:00", "from=yesterday", "from=2023-02-16"] {
+        for wrong in [
+            "from=2023-02-16T18:00:00",
+            "from=yesterday",
+            "from=2023-02-16",
+            // Whether this is a time of day or an offset, nobody can tell.
+            "from=2023-02-16 01:00",
+            "from=2023-02-16 01:00:00",
+            "from=2020-01-01T",
+            "from=2020-01-01TZ1",
+            "from=æøåæøZ",
+        ] {
             assert!(read(wrong).time("from").is_err(), "{wrong}");
         }
     }

@@ -2,11 +2,12 @@
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, FromRequestParts, State},
+    extract::{DefaultBodyLimit, FromRequestParts, Path, State},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use http::{HeaderMap, StatusCode, Uri, request::Parts};
+use serde::de::DeserializeOwned;
 use service::encoding::Encoding;
 
 use crate::{
@@ -58,6 +59,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         query::check_media_type(&parts.headers)?;
         Ok(Self { uri: parts.uri.clone(), headers: parts.headers.clone() })
+    }
+}
+
+/// The parts of the path, decoded.
+pub struct PathParts<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathParts<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(decoded)) => Ok(Self(decoded)),
+            Err(_) => Err(Refusal::wrong("path", "is not percent-encoded UTF-8")),
+        }
     }
 }
 

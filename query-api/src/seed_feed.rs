@@ -6,13 +6,12 @@
 //! `POST /events/instanceeventsforparty/`, of one party: its number stands in the body, never in an address. Rights are asked for
 //! each event. A reader goes on with `after`, which `next` holds; the body is sent again.
 
-use access::{Authenticated, Caller};
+use access::{AuthError, Authenticated, Caller};
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use event::resource;
-use http::StatusCode;
 use serde::Deserialize;
 use store::FeedFilter;
 
@@ -21,10 +20,11 @@ use crate::{
     answer::Wanted,
     app_feed::About,
     body::Whole,
+    checks::Checks,
     error::Refusal,
     feed::Rights,
     query::{self, Query, check_text},
-    router::{Asked, SaysJson},
+    router::{Asked, PathParts, SaysJson},
 };
 
 /// The events of one app.
@@ -32,10 +32,10 @@ pub async fn feed(
     asked: Asked,
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
-    Path((org, app)): Path<(String, String)>,
+    PathParts((org, app)): PathParts<(String, String)>,
 ) -> Response {
     if !caller.has_scope(&format!("altinn:events/{org}/{app}")) {
-        return StatusCode::FORBIDDEN.into_response();
+        return AuthError::Forbidden.into_response();
     }
     if caller.is_by_delegation() {
         tracing::info!(
@@ -116,33 +116,41 @@ impl QueryApi {
         asked: &Asked,
     ) -> Result<Response, Refusal> {
         let query = Query::read(asked.uri.query())?;
-        let from = asking.fromtime.as_deref().map(|text| query::time("fromtime", text)).transpose()?;
-        if query.get("after").is_none() && from.is_none() {
-            return Err(Refusal::wrong("fromtime", "or the parameter after must be given"));
+        let mut checks = Checks::default();
+        if query.get("after").is_none() && asking.fromtime.is_none() {
+            checks.wrong("fromtime", "or the parameter after must be given");
         }
-        let filter = FeedFilter {
-            resource: asking.resource()?,
-            registered_from: from,
-            types_any_case: query::checked_patterns("type", asking.r#type.iter().cloned().collect())?,
-            subjects: self.subjects_of(asking.about()?).await?,
+        let from = asking.fromtime.as_deref().map(|text| query::time("fromtime", text)).transpose();
+        let mut filter = FeedFilter {
+            resource: checks.of(asking.resource())?,
+            registered_from: checks.of(from)?,
+            types_any_case: checks
+                .of(query::checked_patterns("type", asking.r#type.iter().cloned().collect()))?,
             ..FeedFilter::default()
         };
-        let size = query.app_size()?;
+        let about = checks.of(asking.about())?;
+        let size = checks.of(query.app_size())?;
+        checks.of(query.wait())?;
+        checks.done()?;
+        filter.subjects = self.subjects_of(about).await?;
         self.answer(Wanted { caller, rights: Rights::ByResource, filter, size }, &query, &asked.uri).await
     }
 
     async fn seed_page(&self, caller: &Caller, resource: String, asked: &Asked) -> Result<Response, Refusal> {
         let query = Query::read(asked.uri.query())?;
+        let mut checks = Checks::default();
         if query.get("after").is_none() && query.get("from").is_none() {
-            return Err(Refusal::wrong("from", "or after must be given"));
+            checks.wrong("from", "or after must be given");
         }
         let filter = FeedFilter {
             resource: Some(resource),
-            registered_from: query.time("from")?,
-            types_any_case: query.patterns("eventType")?,
+            registered_from: checks.of(query.time("from"))?,
+            types_any_case: checks.of(query.patterns("eventType"))?,
             ..FeedFilter::default()
         };
-        let size = query.app_size()?;
+        let size = checks.of(query.app_size())?;
+        checks.of(query.wait())?;
+        checks.done()?;
         self.answer(Wanted { caller, rights: Rights::Scope, filter, size }, &query, &asked.uri).await
     }
 }

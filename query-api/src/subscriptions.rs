@@ -3,7 +3,7 @@
 use access::{AuthError, Authenticated, Caller, Decision, extract::SUBSCRIBE, question};
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use event::{Micros, Subscription, SubscriptionId};
@@ -17,8 +17,8 @@ use crate::{
     body::Whole,
     config::{PERSON_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX},
     error::Refusal,
-    router::SaysJson,
-    wish::{Kind, Wish, text_error},
+    router::{PathParts, SaysJson},
+    wish::{Asker, Kind, NO_CONSUMER, NO_SUBJECT, Wish},
 };
 
 /// A subscription as its owner reads it (contract §6.1).
@@ -105,7 +105,7 @@ pub async fn list(
 pub async fn show(
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
-    Path(id): Path<String>,
+    PathParts(id): PathParts<String>,
 ) -> Result<Response, Refusal> {
     let subscription = api.owned(&caller, &id).await?;
     Ok(json_answer(StatusCode::OK, &shown(&subscription)))
@@ -115,7 +115,7 @@ pub async fn show(
 pub async fn delete(
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
-    Path(id): Path<String>,
+    PathParts(id): PathParts<String>,
 ) -> Result<Response, Refusal> {
     not_by_delegation(&caller)?;
     let subscription = api.owned(&caller, &id).await?;
@@ -148,31 +148,24 @@ impl QueryApi {
         }
     }
 
-    /// The checks of the contract (§6.2) in their order.
+    /// The checks of the contract (§6.2): all that is wrong with the request at once, then what must be asked for.
     async fn checked(&self, caller: &Caller, body: &[u8]) -> Result<NewSubscription, Refusal> {
-        let wish = Wish::read(body)?;
-        wish.check_addresses(self.inner.config.addresses)?;
+        let (wish, wrong) = Wish::read(body)?;
         let kind = wish.kind(&self.inner.config.apps_domain);
-        if kind == Kind::Generic && !caller.has_scope(SUBSCRIBE) {
-            return Err(Refusal::Caller(AuthError::Forbidden));
+        let mut texts = wish.wrong_addresses(self.inner.config.addresses);
+        if wrong.is_empty() && texts.is_empty() {
+            if kind == Kind::Generic && !caller.has_scope(SUBSCRIBE) {
+                return Err(Refusal::Caller(AuthError::Forbidden));
+            }
+            not_by_delegation(caller)?;
         }
-        not_by_delegation(caller)?;
-        wish.check_resource()?;
         let consumer = caller.consumer();
-        let (subject, resource) = match kind {
-            Kind::App => {
-                let subject = self.subject_wished(&wish).await?;
-                let resource =
-                    wish.check_app(subject.as_deref(), caller.org.is_some(), consumer.is_some())?;
-                (subject, resource)
-            }
-            Kind::Generic => {
-                let resource = wish.check_generic()?;
-                (self.subject_wished(&wish).await?, resource)
-            }
-        };
-        let Some(consumer) = consumer else {
-            return Err(Refusal::Text(StatusCode::BAD_REQUEST, "Missing event consumer".to_owned()));
+        let asker = Asker { is_org: caller.org.is_some(), has_consumer: consumer.is_some() };
+        texts.extend(wish.wrong_filters(kind, asker));
+        refused(wrong, texts)?;
+        let subject = self.subject_wished(&wish).await?;
+        let (Some(consumer), Some(resource)) = (consumer, wish.stored_resource()) else {
+            return Err(Refusal::Texts(vec![NO_CONSUMER.to_owned()]));
         };
         self.may_subscribe(&consumer, &resource, subject.as_deref()).await?;
         Ok(NewSubscription {
@@ -192,7 +185,7 @@ impl QueryApi {
     async fn subject_wished(&self, wish: &Wish) -> Result<Option<String>, Refusal> {
         if let Some(subject) = &wish.subject {
             return match self.canonical_subject(subject).await {
-                Err(Refusal::Unknown(_)) => Err(text_error("A valid subject is required")),
+                Err(Refusal::Unknown(_)) => Err(Refusal::Texts(vec![NO_SUBJECT.to_owned()])),
                 found => found.map(Some),
             };
         }
@@ -205,7 +198,8 @@ impl QueryApi {
             Some(_) | None => Ok(None),
         };
         match found {
-            Ok(party) => Ok(party.map(|party| format!("/party/{party}"))),
+            Ok(Some(party)) => Ok(Some(format!("/party/{party}"))),
+            Ok(None) => Err(Refusal::Texts(vec![NO_SUBJECT.to_owned()])),
             Err(_) => Err(Refusal::Neighbour("Register")),
         }
     }
@@ -236,6 +230,15 @@ impl QueryApi {
         let have = self.inner.store.subscriptions_of(&new.consumer, most).await?;
         if have.iter().any(|one| is_same(one, new)) { Ok(()) } else { Err(Refusal::TooMany(most)) }
     }
+}
+
+/// What is wrong with the members is a problem; what is wrong with their values alone, the contract's bare text.
+fn refused(mut wrong: Vec<(String, String)>, texts: Vec<String>) -> Result<(), Refusal> {
+    if !wrong.is_empty() {
+        wrong.extend(texts.into_iter().map(|text| ("RequestBody".to_owned(), text)));
+        return Err(Refusal::Wrong(wrong));
+    }
+    if texts.is_empty() { Ok(()) } else { Err(Refusal::Texts(texts)) }
 }
 
 /// What makes two subscriptions of a consumer the same (contract §6.2).

@@ -1,42 +1,36 @@
-//! What a subscriber asks for, and whether it may be asked for: the checks of the contract (§6.2) in their order. Pure.
+//! What a subscriber asks for, and whether it may be asked for: the checks of the contract (§6.2), all that is wrong at once. Pure.
 
 use event::{
+    Draft,
     address::AddressPolicy,
+    event::ATTRIBUTE_MAX,
     resource::{self, APP_PREFIX},
 };
-use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Map, Value};
 use url::Url;
 
 use crate::{error::Refusal, query::check_text};
 
-/// Longest member of a subscription request, in bytes.
+/// Longest address of a subscription request, in bytes.
 const TEXT_MAX: usize = 2_048;
+/// What is promised and does not work yet: ignored, it would be a silent loss.
+const NOT_YET: [&str; 5] = ["headers", "secret", "filter", "filters", "mode"];
 
-/// The body of a subscription request; names compare without regard to case, `""` counts as absent.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase", default)]
+/// The body of a subscription request; names compare without regard to case, null and `""` count as absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// The webhook address.
     pub endpoint: Option<String>,
     /// Base of the sources.
-    #[serde(rename = "sourcefilter")]
     pub source: Option<String>,
-    /// The resource.
-    #[serde(rename = "resourcefilter")]
+    /// The resource, in the form that is stored: lower case, the present name.
     pub resource: Option<String>,
     /// The subject.
-    #[serde(rename = "subjectfilter")]
     pub subject: Option<String>,
     /// Another name of the subject; looked up, never stored.
-    #[serde(rename = "alternativesubjectfilter")]
     pub alternative: Option<String>,
     /// The type.
-    #[serde(rename = "typefilter")]
     pub kind: Option<String>,
     /// Whether events about sub-units count.
-    #[serde(rename = "includesubunits")]
     pub subunits: bool,
 }
 
@@ -49,74 +43,114 @@ pub enum Kind {
     Generic,
 }
 
-/// A plain refusal of the contract.
-pub fn text_error(text: impl Into<String>) -> Refusal {
-    Refusal::Text(StatusCode::BAD_REQUEST, text.into())
+/// Who asks, as far as the checks go by it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// Whether it is the owner of services.
+    pub is_org: bool,
+    /// Whether it has a name to receive under.
+    pub has_consumer: bool,
+}
+
+/// A body under way: what is wrong with its members.
+struct Reader<'a> {
+    draft: &'a Draft,
+    wrong: Vec<(String, String)>,
+}
+
+impl Reader<'_> {
+    fn wrong(&mut self, name: &str, message: impl Into<String>) {
+        self.wrong.push((name.to_owned(), message.into()));
+    }
+
+    /// The member of that name in any case, unless it is null.
+    fn member(&mut self, name: &str) -> Option<String> {
+        let is_it = |member: &&str| member.eq_ignore_ascii_case(name) && self.draft.has(member);
+        let mut members = self.draft.names().filter(is_it).map(str::to_owned);
+        let (first, second) = (members.next(), members.next());
+        if second.is_some() {
+            self.wrong(name, "stands there more than once");
+        }
+        first
+    }
+
+    fn text(&mut self, name: &str, max: usize) -> Option<String> {
+        let member = self.member(name)?;
+        let Some(text) = self.draft.text(&member) else {
+            self.wrong(name, "is not a string");
+            return None;
+        };
+        if check_text(name, &text).is_err() {
+            self.wrong(name, "holds a control character");
+        }
+        if text.len() > max {
+            self.wrong(name, format!("is longer than {max} bytes"));
+        }
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        let Some(member) = self.member(name) else { return false };
+        match self.draft.raw(&member) {
+            Some("true") => true,
+            Some("false" | "\"\"") | None => false,
+            Some(_) => {
+                self.wrong(name, "is neither true nor false");
+                false
+            }
+        }
+    }
+
+    fn not_yet(&mut self) {
+        for name in NOT_YET {
+            if self.member(name).is_some() {
+                self.wrong(name, "is not supported yet; leave it out");
+            }
+        }
+    }
 }
 
 impl Wish {
-    /// Reads a body.
+    /// Reads a body; what is wrong with its members stands beside it. A text that is sent is never repeated: it may hold a person's
+    /// number.
     ///
     /// # Errors
-    /// It is no JSON object of this shape.
-    pub fn read(body: &[u8]) -> Result<Self, Refusal> {
-        let wrong =
-            |error: &serde_json::Error| Refusal::wrong("RequestBody", format!("cannot be read: {error}"));
-        let members: Map<String, Value> = serde_json::from_slice(body).map_err(|error| wrong(&error))?;
-        let lowered = members
-            .into_iter()
-            .filter(|(_, value)| !value.is_null() && value.as_str() != Some(""))
-            .map(|(name, value)| (name.to_lowercase(), value))
-            .collect();
-        let wish: Self = serde_json::from_value(Value::Object(lowered)).map_err(|error| wrong(&error))?;
-        wish.check_texts()?;
-        Ok(wish)
-    }
-
-    fn check_texts(&self) -> Result<(), Refusal> {
-        let Self { endpoint, source, resource, subject, alternative, kind, subunits: _ } = self;
-        let texts = [
-            ("endPoint", endpoint),
-            ("sourceFilter", source),
-            ("resourceFilter", resource),
-            ("subjectFilter", subject),
-            ("alternativeSubjectFilter", alternative),
-            ("typeFilter", kind),
-        ];
-        for (name, text) in texts {
-            let text = text.as_deref().unwrap_or_default();
-            check_text(name, text)?;
-            if text.len() > TEXT_MAX {
-                return Err(Refusal::wrong(name, format!("is longer than {TEXT_MAX} bytes")));
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks 2 and 3: addresses.
-    ///
-    /// # Errors
-    /// The contract's texts.
-    pub fn check_addresses(&self, policy: AddressPolicy) -> Result<(), Refusal> {
-        let Some(endpoint) = &self.endpoint else {
-            return Err(text_error("Missing or invalid endpoint to push events towards"));
+    /// It is no JSON object.
+    pub fn read(body: &[u8]) -> Result<(Self, Vec<(String, String)>), Refusal> {
+        let draft = Draft::parse(body).map_err(|wrong| Refusal::Wrong(wrong.into_pairs()))?;
+        let mut reader = Reader { draft: &draft, wrong: Vec::new() };
+        let wish = Self {
+            endpoint: reader.text("endPoint", TEXT_MAX),
+            source: reader.text("sourceFilter", TEXT_MAX),
+            resource: reader.text("resourceFilter", TEXT_MAX).map(|text| stored_form(&text)),
+            subject: reader.text("subjectFilter", ATTRIBUTE_MAX),
+            alternative: reader.text("alternativeSubjectFilter", ATTRIBUTE_MAX),
+            kind: reader.text("typeFilter", ATTRIBUTE_MAX),
+            subunits: reader.flag("includeSubunits"),
         };
-        policy
-            .check_url(endpoint)
-            .map_err(|refusal| text_error(format!("Missing or invalid endpoint: {refusal}")))?;
-        if let Some(source) = &self.source {
-            let good = Url::parse(source).is_ok_and(|url| url.scheme() == "https" && url.has_host());
-            if !good {
-                return Err(text_error("SourceFilter must be an absolute https URI"));
-            }
-        }
-        Ok(())
+        reader.not_yet();
+        Ok((wish, reader.wrong))
+    }
+
+    /// Checks 2 and 3: addresses, in the contract's texts.
+    pub fn wrong_addresses(&self, policy: AddressPolicy) -> Vec<String> {
+        let endpoint = match &self.endpoint {
+            None => Some("Missing or invalid endpoint to push events towards".to_owned()),
+            Some(endpoint) => policy
+                .check_new(endpoint)
+                .err()
+                .map(|refusal| format!("Missing or invalid endpoint: {refusal}")),
+        };
+        let is_https =
+            |source: &String| Url::parse(source).is_ok_and(|url| url.scheme() == "https" && url.has_host());
+        let source = self.source.as_ref().filter(|source| !is_https(source));
+        let source = source.map(|_| "SourceFilter must be an absolute https URI".to_owned());
+        endpoint.into_iter().chain(source).collect()
     }
 
     /// Check 4: whose rules hold.
     pub fn kind(&self, apps_domain: &str) -> Kind {
-        let by_resource =
-            self.resource.as_ref().is_some_and(|text| text.to_lowercase().starts_with(APP_PREFIX));
+        let by_resource = self.resource.as_ref().is_some_and(|text| text.starts_with(APP_PREFIX));
         let host =
             self.source.as_ref().and_then(|source| Url::parse(source).ok()?.host_str().map(str::to_owned));
         let by_host = host.is_some_and(|host| {
@@ -125,73 +159,89 @@ impl Wish {
         if by_resource || by_host { Kind::App } else { Kind::Generic }
     }
 
-    /// Check 6.
-    ///
-    /// # Errors
-    /// The contract's text.
-    pub fn check_resource(&self) -> Result<(), Refusal> {
-        match &self.resource {
-            Some(text) if !resource::is_urn(&text.to_lowercase()) => {
-                Err(text_error("ResourceFilter must be a valid URN"))
-            }
-            Some(_) | None => Ok(()),
+    /// Checks 6 and 7, and filters that nothing can ever pass, in the contract's texts.
+    pub fn wrong_filters(&self, kind: Kind, asker: Asker) -> Vec<String> {
+        let mut wrong = self.without_matches();
+        if self.resource.as_ref().is_some_and(|text| !resource::is_urn(text)) {
+            wrong.push("ResourceFilter must be a valid URN".to_owned());
         }
-    }
-
-    /// Checks 7a to 7e, with the subject that the alternative one stands for; the resource that results.
-    ///
-    /// # Errors
-    /// The contract's texts.
-    pub fn check_app(
-        &self,
-        subject: Option<&str>,
-        is_org: bool,
-        has_consumer: bool,
-    ) -> Result<String, Refusal> {
-        if subject.is_none() && (!is_org || self.alternative.is_some()) {
-            return Err(text_error("A valid subject to the authenticated identity is required"));
-        }
-        if self.subunits && subject.is_none() {
-            return Err(text_error("IncludeSubunits needs a subject filter"));
-        }
-        if !has_consumer {
-            return Err(text_error("Missing event consumer"));
-        }
-        let from_source = match &self.source {
-            None => None,
-            Some(source) => Some(app_of_source(source).ok_or_else(|| {
-                text_error("A valid app id is required in the source filter: {environment}/{org}/{app}")
-            })?),
+        let rules = match kind {
+            Kind::App => self.wrong_for_app(asker),
+            Kind::Generic => self.wrong_for_generic(),
         };
-        match (&self.resource, from_source) {
-            (Some(resource), Some(derived)) if resource.to_lowercase() != derived.to_lowercase() => {
-                Err(text_error("Provided resource filter and source filter are not compatible"))
-            }
-            (Some(resource), _) => Ok(resource.clone()),
-            (None, Some(derived)) => Ok(derived),
-            (None, None) => Err(text_error("A resource filter or a source filter is required")),
-        }
+        wrong.extend(rules.into_iter().map(str::to_owned));
+        wrong
     }
 
-    /// Check 7f; the resource.
-    ///
-    /// # Errors
-    /// The contract's texts.
-    pub fn check_generic(&self) -> Result<String, Refusal> {
-        let Some(resource) = &self.resource else { return Err(text_error("Resource filter is required")) };
-        if self.source.is_some() {
-            return Err(text_error("Source filter is not supported for subscriptions on this resource"));
+    /// Filters are compared letter by letter: a pattern, or nothing but blanks, would be silence.
+    fn without_matches(&self) -> Vec<String> {
+        let Self { endpoint: _, source, resource, subject, alternative, kind, subunits: _ } = self;
+        let texts = [
+            ("SourceFilter", source),
+            ("ResourceFilter", resource),
+            ("SubjectFilter", subject),
+            ("AlternativeSubjectFilter", alternative),
+            ("TypeFilter", kind),
+        ];
+        let blank = texts.iter().filter(|(_, text)| text.as_ref().is_some_and(|text| text.trim().is_empty()));
+        let mut wrong: Vec<String> =
+            blank.map(|(name, _)| format!("{name} is blank; leave it out to get everything")).collect();
+        if kind.as_ref().is_some_and(|kind| kind.contains(['*', '%'])) {
+            wrong.push("TypeFilter is compared as it is; patterns with * or % match nothing".to_owned());
         }
-        if self.alternative.is_some() {
-            return Err(text_error(
-                "AlternativeSubject is not supported for subscriptions on generic event sources",
-            ));
-        }
-        if self.subunits && self.subject.is_none() {
-            return Err(text_error("IncludeSubunits needs a subject filter"));
-        }
-        Ok(resource.clone())
+        wrong
     }
+
+    /// Checks 7a to 7e.
+    fn wrong_for_app(&self, asker: Asker) -> Vec<&'static str> {
+        let has_subject = self.subject.is_some() || self.alternative.is_some();
+        let of_source = self.source.as_ref().map(|source| app_of_source(source));
+        let differ = match (&self.resource, &of_source) {
+            (Some(resource), Some(Some(derived))) => resource != derived,
+            (_, _) => false,
+        };
+        let rules = [
+            (!has_subject && !asker.is_org, NO_SUBJECT),
+            (self.subunits && !has_subject, "IncludeSubunits needs a subject filter"),
+            (!asker.has_consumer, NO_CONSUMER),
+            (
+                of_source == Some(None),
+                "A valid app id is required in the source filter: {environment}/{org}/{app}",
+            ),
+            (differ, "Provided resource filter and source filter are not compatible"),
+        ];
+        rules.into_iter().filter(|(wrong, _)| *wrong).map(|(_, text)| text).collect()
+    }
+
+    /// Check 7f.
+    fn wrong_for_generic(&self) -> Vec<&'static str> {
+        let rules = [
+            (self.resource.is_none(), "Resource filter is required"),
+            (self.source.is_some(), "Source filter is not supported for subscriptions on this resource"),
+            (
+                self.alternative.is_some(),
+                "AlternativeSubject is not supported for subscriptions on generic event sources",
+            ),
+            (self.subunits && self.subject.is_none(), "IncludeSubunits needs a subject filter"),
+        ];
+        rules.into_iter().filter(|(wrong, _)| *wrong).map(|(_, text)| text).collect()
+    }
+
+    /// The resource that results, in the form that is stored and asked about.
+    pub fn stored_resource(&self) -> Option<String> {
+        self.resource.clone().or_else(|| app_of_source(self.source.as_ref()?))
+    }
+}
+
+/// The contract's text where no subject fits the caller.
+pub const NO_SUBJECT: &str = "A valid subject to the authenticated identity is required";
+/// The contract's text where the caller has no name to receive under.
+pub const NO_CONSUMER: &str = "Missing event consumer";
+
+/// A resource as it is stored: lower case, as that of every event, and by its present name.
+fn stored_form(text: &str) -> String {
+    let lower = text.to_lowercase();
+    resource::of_legacy(&lower).unwrap_or(lower)
 }
 
 /// The resource of the app whose path a source filter is: exactly `/{org}/{app}`.
@@ -199,7 +249,7 @@ fn app_of_source(source: &str) -> Option<String> {
     let url = Url::parse(source).ok()?;
     let parts: Vec<&str> = url.path().split('/').collect();
     match parts.as_slice() {
-        ["", org, app] if !org.is_empty() && !app.is_empty() => Some(resource::app(org, app)),
+        ["", org, app] if !org.is_empty() && !app.is_empty() => Some(resource::app(org, app).to_lowercase()),
         _ => None,
     }
 }
@@ -208,87 +258,167 @@ fn app_of_source(source: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    const ORG: Asker = Asker { is_org: true, has_consumer: true };
+
     fn wish(json: &str) -> Wish {
-        Wish::read(json.as_bytes()).unwrap()
+        let (wish, wrong) = Wish::read(json.as_bytes()).unwrap();
+        assert_eq!(wrong, [], "{json}");
+        wish
     }
 
-    fn text<T: std::fmt::Debug>(result: Result<T, Refusal>) -> String {
-        match result {
-            Err(Refusal::Text(status, text)) => format!("{} {text}", status.as_u16()),
-            other => format!("{other:?}"),
-        }
+    /// What is wrong with the members, as one text.
+    fn members(json: &str) -> String {
+        let (_, wrong) = Wish::read(json.as_bytes()).unwrap();
+        wrong.iter().map(|(name, text)| format!("{name} {text};")).collect()
+    }
+
+    fn filters(json: &str, asker: Asker) -> String {
+        let wish = wish(json);
+        wish.wrong_filters(wish.kind("apps.altinn.no"), asker).join(";")
     }
 
     #[test]
     fn names_compare_without_case_and_empty_filters_count_as_absent() {
         let read = wish(
-            r#"{"endpoint":"https://x.no/a","TypeFilter":"","SUBJECTfilter":"party/1","consumer":"/org/evil"}"#,
+            r#"{"endpoint":"https://x.no/a","TypeFilter":"","SUBJECTfilter":"party/1","consumer":"/org/evil","sourceFilter":null,"includeSubunits":null,"unknown":[1]}"#,
         );
-        assert_eq!(read.endpoint.as_deref(), Some("https://x.no/a"));
-        assert_eq!((read.kind.as_deref(), read.subject.as_deref()), (None, Some("party/1")));
-        assert!(Wish::read(b"[]").is_err());
+        let expected = Wish {
+            endpoint: Some("https://x.no/a".into()),
+            subject: Some("party/1".into()),
+            ..Wish::default()
+        };
+        assert_eq!(read, expected);
+        assert!(Wish::read(b"[]").is_err() && Wish::read(b"").is_err());
     }
 
     #[test]
-    fn texts_that_cannot_be_stored_are_refused() {
-        assert!(Wish::read(br#"{"typeFilter":"a\u0000"}"#).is_err());
-        assert!(
-            Wish::read(format!(r#"{{"endPoint":"https://x.no/{}"}}"#, "a".repeat(2_048)).as_bytes()).is_err()
+    fn the_same_member_twice_is_refused_in_any_spelling() {
+        assert_eq!(
+            members(r#"{"endpoint":"https://a.no/","endPoint":"https://b.no/"}"#),
+            "endPoint stands there more than once;"
         );
+        assert!(Wish::read(br#"{"endPoint":"https://a.no/","endPoint":"https://b.no/"}"#).is_err());
+        assert_eq!(members(r#"{"endpoint":null,"endPoint":"https://b.no/"}"#), "", "null is absent");
+    }
+
+    #[test]
+    fn members_of_another_type_are_told_all_at_once_and_never_repeated() {
+        let told = members(
+            r#"{"includeSubunits":"01010100000","subjectFilter":1010100000,"typeFilter":"a\u0000","endPoint":["01010100000"]}"#,
+        );
+        for part in [
+            "endPoint is not a string",
+            "subjectFilter is not a string",
+            "typeFilter holds a control character",
+            "includeSubunits is neither true nor false",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!told.contains("10101"), "{told}");
+        for no_object in [r#""01010100000""#, "1010100000", r#"{"a":01010100000}"#, r#"["01010100000"]"#] {
+            let refusal = format!("{:?}", Wish::read(no_object.as_bytes()).unwrap_err());
+            assert!(!refusal.contains("10101"), "{no_object}: {refusal}");
+        }
+        let long = |name: &str, length: usize| members(&format!(r#"{{"{name}":"{}"}}"#, "a".repeat(length)));
+        assert_eq!(long("typeFilter", 512) + &long("subjectFilter", 512) + &long("endPoint", 2_048), "");
+        assert_eq!(long("typeFilter", 513), "typeFilter is longer than 512 bytes;", "no type is so long");
+    }
+
+    #[test]
+    fn what_does_not_work_yet_is_refused_and_every_other_member_ignored() {
+        for name in ["headers", "Secret", "FILTER", "filters", "mode"] {
+            assert!(members(&format!(r#"{{"{name}":{{}}}}"#)).contains("is not supported yet"), "{name}");
+        }
+        assert_eq!(members(r#"{"filter":null,"filtering":1,"createdBy":"x","id":7,"retries":{}}"#), "");
     }
 
     #[test]
     fn endpoints_must_be_public_and_https() {
-        let check = |json: &str| text(wish(json).check_addresses(AddressPolicy::default()));
-        assert!(check("{}").starts_with("400 Missing or invalid endpoint"));
-        for endpoint in
-            ["http://example.com/", "https://127.0.0.1/", "https://[::ffff:10.0.0.1]/", "nonsense"]
-        {
-            assert!(check(&format!(r#"{{"endPoint":"{endpoint}"}}"#)).starts_with("400 "), "{endpoint}");
+        let check = |json: &str| wish(json).wrong_addresses(AddressPolicy::default()).join(";");
+        assert!(check("{}").starts_with("Missing or invalid endpoint"));
+        for endpoint in [
+            "http://example.com/",
+            "https://127.0.0.1/",
+            "https://[::ffff:10.0.0.1]/",
+            "nonsense",
+            "https:example.com/x",
+            r"https:\\\\example.com",
+            "https://example.com:0/",
+        ] {
+            assert!(
+                check(&format!(r#"{{"endPoint":"{endpoint}"}}"#)).starts_with("Missing or inv"),
+                "{endpoint}"
+            );
         }
-        assert_eq!(check(r#"{"endPoint":"https://example.com/a"}"#), "Ok(())");
-        assert!(
-            check(r#"{"endPoint":"https://example.com/a","sourceFilter":"ftp://x"}"#)
-                .starts_with("400 Source")
-        );
+        assert_eq!(check(r#"{"endPoint":"https://example.com/a"}"#), "");
+        let both = check(r#"{"endPoint":"https://10.0.0.1/a","sourceFilter":"ftp://x"}"#);
+        assert!(both.contains("public address") && both.contains("SourceFilter"), "{both}");
     }
 
     #[test]
     fn the_kind_follows_from_the_resource_or_the_host() {
         let kind = |json| wish(json).kind("apps.altinn.no");
         assert_eq!(kind(r#"{"resourceFilter":"URN:altinn:resource:app_ttd_x"}"#), Kind::App);
+        assert_eq!(kind(r#"{"resourceFilter":"urn:altinn:resource:altinnapp.ttd.x"}"#), Kind::App);
         assert_eq!(kind(r#"{"sourceFilter":"https://ttd.apps.altinn.no/ttd/x"}"#), Kind::App);
         assert_eq!(kind(r#"{"resourceFilter":"urn:altinn:resource:other"}"#), Kind::Generic);
         assert_eq!(kind(r#"{"sourceFilter":"https://evilapps.altinn.no/ttd/x"}"#), Kind::Generic);
     }
 
     #[test]
+    fn a_resource_in_any_case_and_of_the_old_form_is_stored_as_events_have_it() {
+        for (given, stored) in [
+            (r#""resourceFilter":"URN:Altinn:Resource:App_TTD_x""#, "urn:altinn:resource:app_ttd_x"),
+            (r#""resourceFilter":"urn:altinn:resource:altinnapp.ttd.x""#, "urn:altinn:resource:app_ttd_x"),
+            (r#""sourceFilter":"https://ttd.apps.altinn.no/TTD/x""#, "urn:altinn:resource:app_ttd_x"),
+        ] {
+            let wish = wish(&format!("{{{given}}}"));
+            assert_eq!(wish.stored_resource().as_deref(), Some(stored), "{given}");
+            assert_eq!(wish.wrong_filters(Kind::App, ORG), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn filters_that_can_never_match_are_refused() {
+        let resource = r#""resourceFilter":"urn:altinn:resource:r""#;
+        for kind in ["app.*", "%", "app.instance.%", "*"] {
+            let told = filters(&format!(r#"{{{resource},"typeFilter":"{kind}"}}"#), ORG);
+            assert!(told.contains("patterns"), "{kind}: {told}");
+        }
+        for name in ["typeFilter", "subjectFilter"] {
+            assert!(
+                filters(&format!(r#"{{{resource},"{name}":" \u3000 "}}"#), ORG).contains("is blank"),
+                "{name}"
+            );
+        }
+        assert!(filters(r#"{"resourceFilter":" "}"#, ORG).contains("ResourceFilter is blank"));
+        assert_eq!(filters(&format!(r#"{{{resource},"typeFilter":"app.instance.created"}}"#), ORG), "");
+    }
+
+    #[test]
     fn the_rules_of_app_subscriptions() {
-        let app = wish(r#"{"sourceFilter":"https://ttd.apps.altinn.no/ttd/x"}"#);
-        assert_eq!(app.check_app(None, true, true).unwrap(), "urn:altinn:resource:app_ttd_x");
-        assert!(text(app.check_app(None, false, true)).contains("subject"));
-        assert!(text(app.check_app(None, true, false)).contains("consumer"));
-        let slash = wish(r#"{"sourceFilter":"https://ttd.apps.altinn.no/ttd/x/"}"#);
-        assert!(text(slash.check_app(None, true, true)).contains("app id"));
-        let two = wish(
-            r#"{"sourceFilter":"https://ttd.apps.altinn.no/ttd/x","resourceFilter":"urn:altinn:resource:app_ttd_y"}"#,
-        );
-        assert!(text(two.check_app(None, true, true)).contains("compatible"));
+        let app = r#"{"sourceFilter":"https://ttd.apps.altinn.no/ttd/x"}"#;
+        assert_eq!(filters(app, ORG), "");
+        let nobody = filters(app, Asker { is_org: false, has_consumer: false });
+        assert!(nobody.contains(NO_SUBJECT) && nobody.contains(NO_CONSUMER), "all at once: {nobody}");
+        assert!(filters(r#"{"sourceFilter":"https://ttd.apps.altinn.no/ttd/x/"}"#, ORG).contains("app id"));
+        let two = r#"{"sourceFilter":"https://ttd.apps.altinn.no/ttd/x","resourceFilter":"urn:altinn:resource:app_ttd_y"}"#;
+        assert!(filters(two, ORG).contains("compatible"));
+        let subunits = r#"{"resourceFilter":"urn:altinn:resource:app_ttd_y","includeSubunits":true}"#;
+        assert!(filters(subunits, ORG).contains("IncludeSubunits"));
     }
 
     #[test]
     fn the_rules_of_generic_subscriptions() {
-        assert!(text(wish("{}").check_generic()).contains("required"));
-        let with = |more: &str| {
-            wish(&format!(r#"{{"resourceFilter":"urn:altinn:resource:r"{more}}}"#)).check_generic()
-        };
-        assert_eq!(with("").unwrap(), "urn:altinn:resource:r");
-        for more in [
-            r#","sourceFilter":"https://x.no""#,
-            r#","alternativeSubjectFilter":"/org/1""#,
-            r#","includeSubunits":true"#,
-        ] {
-            assert!(text(with(more)).starts_with("400"), "{more}");
+        assert!(filters("{}", ORG).contains("required"));
+        let with =
+            |more: &str| filters(&format!(r#"{{"resourceFilter":"urn:altinn:resource:r"{more}}}"#), ORG);
+        assert_eq!(with(""), "");
+        let all = with(
+            r#","sourceFilter":"https://x.no","alternativeSubjectFilter":"/org/1","includeSubunits":true"#,
+        );
+        for part in ["Source filter is not", "AlternativeSubject is not", "IncludeSubunits needs"] {
+            assert!(all.contains(part), "{part}: {all}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Why a caller is turned away: one enum, one table to statuses.
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use service::problem::Problem;
 
 /// Why a caller is turned away.
@@ -36,16 +36,17 @@ impl AuthError {
     }
 }
 
-/// 401 and 403 have an empty body (contract §1.2).
+/// 401 and 403 have an empty body (contract §1.2); what a client may want to know stands in headers.
 impl IntoResponse for AuthError {
     fn into_response(self) -> Response {
         match self {
-            Self::Missing | Self::Invalid => {
-                let mut response = self.status().into_response();
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                response
+            Self::Missing => Problem::new(self.status(), "token-missing").detail("A token is needed.").empty(),
+            Self::Invalid => Problem::new(self.status(), "token-invalid")
+                .detail("The token does not count: it is malformed, expired, or signed by a key that is not known.")
+                .empty(),
+            Self::Forbidden => {
+                Problem::new(self.status(), "forbidden").detail("The caller may not do this.").empty()
             }
-            Self::Forbidden => self.status().into_response(),
             Self::TooMany => Problem::new(self.status(), "too-many-anonymous")
                 .retry_after(60)
                 .detail("Too many requests without a token came from this address; repeat in a minute, or send a token.")
@@ -78,6 +79,8 @@ pub enum SetupError {
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     #[tokio::test]

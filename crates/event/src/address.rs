@@ -1,6 +1,6 @@
 //! Which addresses a webhook may have. Pure; the resolver that uses it is the dispatcher's.
 //!
-//! Only https, and only hosts whose every address is public, in any spelling. One setting allows http and loopback, for
+//! Only https, and only hosts whose every address is public, in any spelling. One setting allows loopback, also over http, for
 //! development and tests.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,10 +19,19 @@ pub fn endpoint_key(address: &str) -> String {
     }
 }
 
+/// What is really called for an address as its owner wrote it: blanks around it are gone, `/a/../b` is `/b`, the host is in small
+/// letters, and what stands after `#` is not sent. Two addresses with the same call are the same.
+pub fn called(address: &str) -> String {
+    match Url::parse(address) {
+        Ok(url) => url[..Position::AfterQuery].to_owned(),
+        Err(_) => address.to_owned(),
+    }
+}
+
 /// What is allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AddressPolicy {
-    /// Whether http and loopback addresses are allowed (development and tests only).
+    /// Whether loopback addresses are allowed, also over http (development and tests only).
     pub allow_loopback: bool,
 }
 
@@ -35,6 +44,11 @@ pub enum AddressRefusal {
     /// It is not https.
     #[error("the endpoint is not an https URL")]
     NotHttps,
+    /// It has a form that only the most lenient of readers take for an address.
+    #[error(
+        "the endpoint is mistyped; an address begins with https:// and a host, and has neither backslashes nor port 0"
+    )]
+    Mistyped,
     /// It holds a user name or a password.
     #[error("the endpoint holds a user name or a password")]
     Credentials,
@@ -44,13 +58,22 @@ pub enum AddressRefusal {
 }
 
 impl AddressPolicy {
+    /// As [`AddressPolicy::check_url`], for an address that is new: what its owner can hardly have meant is refused too.
+    ///
+    /// # Errors
+    /// [`AddressRefusal`].
+    pub fn check_new(self, text: &str) -> Result<Url, AddressRefusal> {
+        let url = self.check_url(text)?;
+        if is_mistyped(text, &url) { Err(AddressRefusal::Mistyped) } else { Ok(url) }
+    }
+
     /// Checks what can be known without a look-up: scheme, credentials, and a host that is written as a number.
     ///
     /// # Errors
     /// [`AddressRefusal`].
     pub fn check_url(self, text: &str) -> Result<Url, AddressRefusal> {
         let url = Url::parse(text).map_err(|_| AddressRefusal::NotAUrl)?;
-        let local_http = url.scheme() == "http" && self.allow_loopback;
+        let local_http = url.scheme() == "http" && self.allow_loopback && is_loopback(&url);
         if url.scheme() != "https" && !local_http {
             return Err(AddressRefusal::NotHttps);
         }
@@ -70,7 +93,7 @@ impl AddressPolicy {
         let name = name.trim_end_matches('.');
         let local = name == "localhost" || name.ends_with(".localhost");
         let inner = [".local", ".internal", ".home.arpa"].iter().any(|end| name.ends_with(end));
-        !name.is_empty() && !inner && (!local || self.allow_loopback)
+        if local { self.allow_loopback } else { name.contains('.') && !inner }
     }
 
     /// Whether requests may go to this address.
@@ -87,6 +110,27 @@ impl AddressPolicy {
     fn permits_v4(self, ip: Ipv4Addr) -> bool {
         (ip.is_loopback() && self.allow_loopback) || is_public_v4(ip)
     }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        None => false,
+    }
+}
+
+/// `https:host`, `https:///host`, `https:\\host`, a backslash for a slash, port 0: readers of addresses make something of them.
+fn is_mistyped(text: &str, url: &Url) -> bool {
+    let text = text.trim();
+    let place = text.split(['?', '#']).next().unwrap_or_default();
+    let after_scheme = text.get(url.scheme().len()..).and_then(|rest| rest.strip_prefix("://"));
+    let has_host = after_scheme.is_some_and(|rest| !rest.starts_with('/'));
+    !has_host || place.contains('\\') || url.port() == Some(0)
 }
 
 /// The IPv4 address that an IPv6 one leads to: mapped, compatible, NAT64 (64:ff9b::/96), 6to4 (2002::/16).
@@ -195,6 +239,8 @@ mod tests {
             "localhost",
             "a.localhost",
             "LOCALHOST.",
+            "intranet",
+            "https",
             "metadata.google.internal",
             "printer.local",
         ] {
@@ -216,8 +262,50 @@ mod tests {
         for url in ["http://127.0.0.1:8080/x", "http://localhost/x", "https://[::1]/x"] {
             assert!(LOCAL.check_url(url).is_ok(), "{url}");
         }
-        for url in ["http://10.0.0.1/x", "https://169.254.169.254/", "https://[fd00::1]/"] {
+        for url in [
+            "http://10.0.0.1/x",
+            "http://example.com/x",
+            "http://93.184.216.34/x",
+            "http://localhost.example.com/x",
+            "https://169.254.169.254/",
+            "https://[fd00::1]/",
+        ] {
             assert!(LOCAL.check_url(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_endpoint_is_refused() {
+        for text in [
+            "https:example.com/x",
+            "https:/example.com/x",
+            "https:///example.com/x",
+            "https:\\\\example.com\\x",
+            "https://example.com\\x",
+            "https://example.com:0/x",
+        ] {
+            assert_eq!(STRICT.check_new(text), Err(AddressRefusal::Mistyped), "{text}");
+        }
+        assert_eq!(STRICT.check_new("https://https://example.com/x"), Err(AddressRefusal::NotPublic));
+        for good in [
+            "HTTPS://Example.com/x",
+            " https://example.com/x ",
+            "https://example.com?a=\\",
+            "https://example.com:8443",
+        ] {
+            assert!(STRICT.check_new(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn what_is_called_is_told_apart_from_what_was_written() {
+        for (written, call) in [
+            (" https://Example.com:443/a/../b?x=%7e#top", "https://example.com/b?x=%7e"),
+            ("https://example.com", "https://example.com/"),
+            ("https://example.com/a b", "https://example.com/a%20b"),
+            ("no address", "no address"),
+        ] {
+            assert_eq!(called(written), call, "{written}");
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     event::{Event, MEMBERS_MAX},
-    violation::{Violation, Violations},
+    violation::{Violation, Violations, json_place},
 };
 
 /// Members of a JSON object in order, with their values' own text.
@@ -77,7 +77,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
 /// Reads the members of an object and refuses repeated names.
 pub(crate) fn members(json: &str) -> Result<Members<'_>, Violations> {
     let members: Members<'_> = serde_json::from_str(json).map_err(|error| {
-        let message = format!("is not a JSON object of at most {MEMBERS_MAX} members: {error}");
+        let message = format!(
+            "is not a JSON object of at most {MEMBERS_MAX} members; it stops being one {}",
+            json_place(&error)
+        );
         Violations::one("RequestBody", message)
     })?;
     let mut repeated: Vec<Violation> = Vec::new();
@@ -144,7 +147,7 @@ impl Draft {
     /// The text is not JSON.
     pub fn set_raw(&mut self, name: &str, json: &str) -> Result<(), Violations> {
         let raw = RawValue::from_string(json.to_owned())
-            .map_err(|error| Violations::one(name, format!("is not JSON: {error}")))?;
+            .map_err(|error| Violations::one(name, format!("is not JSON {}", json_place(&error))))?;
         self.set(name, raw);
         Ok(())
     }

@@ -28,6 +28,11 @@ impl Violation {
     }
 }
 
+/// Where a text stops being JSON. The parser's own words would repeat what stands there, which may be a person's number.
+pub fn json_place(error: &serde_json::Error) -> String {
+    format!("at line {}, column {}", error.line(), error.column())
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.attribute, self.message)

@@ -6,6 +6,7 @@
 //! * [`telemetry`] decides how log lines look.
 //! * [`encoding`] reads bodies that came compressed.
 //! * [`problem`] is the one shape in which a client reads a refusal.
+//! * [`trace`] marks refusals with the id of their request.
 
 #![warn(missing_docs)]
 
@@ -15,5 +16,6 @@ pub mod env;
 pub mod lifecycle;
 pub mod problem;
 pub mod telemetry;
+pub mod trace;
 
 pub use prometheus;

@@ -1,11 +1,14 @@
 //! The one shape in which a client reads a refusal: problem+json (RFC 9457).
 //!
 //! A problem says what was wrong (all violations at once), what to do, and whether repeating the request is safe. Internals
-//! never leave the process: a problem is built from literals and from what the client itself sent.
+//! never leave the process: a problem is built from literals and from names that the client itself sent. What it sent as a value is
+//! not repeated, and what may be a person's number is masked wherever it stands.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+
+const JSON: &str = "application/json; charset=utf-8";
 
 /// Whether the same request may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -37,6 +40,8 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     detail: &'a str,
     retry: Retry,
+    #[serde(rename = "traceId", skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
     #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
     errors: serde_json::Map<String, serde_json::Value>,
 }
@@ -62,14 +67,15 @@ impl Problem {
     /// One sentence on what was wrong and what to do.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = detail.into();
+        self.detail = masked(detail.into());
         self
     }
 
     /// All violations, each as (member, what is wrong with it).
     #[must_use]
     pub fn violations(mut self, violations: Vec<(String, String)>) -> Self {
-        self.violations = violations;
+        self.violations =
+            violations.into_iter().map(|(member, text)| (masked(member), masked(text))).collect();
         self
     }
 
@@ -114,8 +120,48 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+/// How a problem is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// As problem+json.
+    Whole,
+    /// As a quoted text, where the contract has one.
+    BareText,
+    /// Not at all, where the contract has an empty body.
+    Empty,
+}
+
+/// A problem on its way out, for [`crate::trace`].
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    problem: Problem,
+    form: Form,
+}
+
+impl Told {
+    /// The stable code.
+    pub(crate) fn code(&self) -> &'static str {
+        self.problem.code
+    }
+
+    /// The body with the id of the request in it, where it has room for one.
+    pub(crate) fn traced_body(&self, trace: &str) -> Option<Vec<u8>> {
+        (self.form == Form::Whole).then(|| self.problem.json(Some(trace)))
+    }
+}
+
+impl Problem {
+    /// The contract's own form: the detail as a JSON string. Code and detail stand in headers.
+    pub fn bare_text(self) -> Response {
+        self.answer(Form::BareText)
+    }
+
+    /// The contract's own form: no body. Code and detail stand in headers.
+    pub fn empty(self) -> Response {
+        self.answer(Form::Empty)
+    }
+
+    fn json(&self, trace: Option<&str>) -> Vec<u8> {
         let body = Body {
             r#type: format!("urn:altinn-events:problem:{}", self.code),
             title: self.status.canonical_reason().unwrap_or("Problem"),
@@ -123,16 +169,71 @@ impl IntoResponse for Problem {
             code: self.code,
             detail: &self.detail,
             retry: self.retry(),
+            trace_id: trace,
             errors: self.errors(),
         };
-        let json = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = (self.status, json).into_response();
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    fn answer(self, form: Form) -> Response {
+        let mut response = match form {
+            Form::Whole => (self.status, self.json(None)).into_response(),
+            Form::BareText => {
+                (self.status, serde_json::Value::from(self.detail.as_str()).to_string()).into_response()
+            }
+            Form::Empty => self.status.into_response(),
+        };
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        match form {
+            Form::Whole => {
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+            }
+            Form::BareText => {
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+            }
+            Form::Empty => {}
+        }
+        if form != Form::Whole {
+            headers.insert("problem-code", HeaderValue::from_static(self.code));
+            if let Ok(detail) = HeaderValue::from_str(&self.detail) {
+                headers.insert("problem-detail", detail);
+            }
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        response.extensions_mut().insert(Told { problem: self, form });
         response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.answer(Form::Whole)
+    }
+}
+
+/// Without what may be a person's number: eleven digits in a row, or more.
+fn masked(text: String) -> String {
+    const DIGITS: usize = 11;
+    let is_long = |run: &str| run.len() >= DIGITS && run.bytes().all(|byte| byte.is_ascii_digit());
+    let is_break = |before: char, after: char| before.is_ascii_digit() != after.is_ascii_digit();
+    let mut runs = Vec::new();
+    let mut rest = text.as_str();
+    while let Some(first) = rest.chars().next() {
+        let end =
+            rest.char_indices().find(|(_, char)| is_break(first, *char)).map_or(rest.len(), |(at, _)| at);
+        let (run, after) = rest.split_at(end);
+        runs.push(run);
+        rest = after;
+    }
+    if runs.iter().any(|run| is_long(run)) {
+        runs.iter().map(|run| if is_long(run) { "[number]" } else { run }).collect()
+    } else {
+        text
     }
 }
 
@@ -152,5 +253,36 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(body["retry"], "safe");
         assert_eq!(body["errors"]["id"], serde_json::json!(["is missing", "is empty"]));
+    }
+
+    #[tokio::test]
+    async fn what_may_be_a_persons_number_never_goes_back() {
+        let number = "01010112345".to_owned();
+        let wrong = vec![(number.clone(), format!("x{number}y is wrong, 1234567890 is not"))];
+        let problem = Problem::new(StatusCode::BAD_REQUEST, "x").detail(format!("nothing at /æ/{number}9"));
+        let bytes =
+            axum::body::to_bytes(problem.violations(wrong).into_response().into_body(), 4_096).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(body["detail"], "nothing at /æ/[number]");
+        assert_eq!(
+            body["errors"],
+            serde_json::json!({"[number]": ["x[number]y is wrong, 1234567890 is not"]})
+        );
+    }
+
+    #[tokio::test]
+    async fn the_contracts_own_forms_keep_their_bodies_and_tell_code_and_detail_in_headers() {
+        let problem = || Problem::new(StatusCode::UNAUTHORIZED, "not-yours").detail("Not yours.");
+        for (response, expected) in [(problem().bare_text(), "\"Not yours.\""), (problem().empty(), "")] {
+            let headers = response.headers();
+            assert_eq!(
+                (&headers["problem-code"], &headers["problem-detail"]),
+                (&"not-yours".parse().unwrap(), &"Not yours.".parse().unwrap())
+            );
+            assert_eq!(headers[header::WWW_AUTHENTICATE], "Bearer");
+            let body = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap();
+            assert_eq!(body, expected);
+        }
+        assert_eq!(problem().into_response().headers()[header::WWW_AUTHENTICATE], "Bearer");
     }
 }

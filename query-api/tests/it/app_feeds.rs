@@ -16,6 +16,32 @@ fn created(id: &str, party: i64, time: &str) -> event::Event {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_read_is_refused_with_all_that_is_wrong_at_once() {
+    let world = World::new(&[]).await;
+    for (path, names) in [
+        (
+            "/events/api/v1/app/party?from=2020-01-01&to=x&size=0&unit=1&party=2&wait=x",
+            &["from", "to", "size", "unit", "wait"][..],
+        ),
+        ("/events/api/v1/app/ttd/apps-test?size=0&to=x", &["from", "to", "size"]),
+        ("/events/api/v1/events?resource=x&size=y&wait=z", &["resource", "after", "size", "wait"]),
+        ("/events/api/v1/app/%ff/apps-test?after=0", &["path"]),
+        ("/events/api/v1/subscriptions/%ff", &["path"]),
+    ] {
+        let answer = world.get(&world.ttd(), path).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}: {answer:?}");
+        let (errors, detail) = (answer.json()["errors"].clone(), answer.json()["detail"].to_string());
+        for name in names {
+            assert!(errors.get(name).is_some() && detail.contains(name), "{path} {name}: {answer:?}");
+        }
+        assert_eq!(errors.as_object().unwrap().len(), names.len(), "{path}: {answer:?}");
+    }
+    let person = world.get(&world.person(), "/events/api/v1/app/ttd/apps-test?after=0").await;
+    assert_eq!((person.status.as_u16(), person.header("www-authenticate")), (401, "Bearer"));
+    assert!(person.header("problem-detail").contains("organisation"), "{person:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_org_feed_holds_the_apps_events_and_compares_the_events_own_time() {
     let world = World::new(&[]).await;
     world.put([generic(RESOURCE, "other", 1), created("new", 1, "2026-05-01T00:00:00Z")]).await;

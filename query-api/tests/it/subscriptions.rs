@@ -129,7 +129,7 @@ async fn what_may_not_be_subscribed_to_is_refused_in_the_order_of_the_contract()
     let (ttd, person) = (world.ttd(), world.person());
     let endpoint = r#""endPoint":"https://example.com/""#;
     for (token, body, status, expected) in [
-        (&ttd, "{".to_owned(), 400, "cannot be read"),
+        (&ttd, "{".to_owned(), 400, "is not a JSON object"),
         (&ttd, r#"{"endPoint":"https://10.1.2.3/"}"#.to_owned(), 400, "not a public address"),
         (&ttd, r#"{"endPoint":"http://example.com/"}"#.to_owned(), 400, "https"),
         (&ttd, format!(r#"{{{endpoint},"sourceFilter":"x"}}"#), 400, "SourceFilter"),
@@ -171,6 +171,47 @@ async fn what_may_not_be_subscribed_to_is_refused_in_the_order_of_the_contract()
         (made.json()["resourceFilter"].clone(), made.json()["consumer"].clone()),
         (json!(APP), json!("/user/1337"))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_tells_all_that_is_wrong_at_once_and_never_what_was_sent() {
+    let world = World::new(&[]).await;
+    let wrong = r#"{"endPoint":"https:example.com/01010100000","sourceFilter":"x","typeFilter":"app.*","subjectFilter":" "}"#;
+    let bare = post(&world, &world.ttd(), wrong).await;
+    assert_eq!((bare.status, bare.header("problem-code")), (StatusCode::BAD_REQUEST, "subscription-invalid"));
+    let text = bare.json().as_str().unwrap().to_owned();
+    assert_eq!(bare.header("problem-detail"), text);
+    for part in
+        ["mistyped", "SourceFilter", "TypeFilter", "SubjectFilter is blank", "Resource filter is required"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let typed =
+        r#"{"includeSubunits":"01010100000","endPoint":7,"secret":"s","TYPEFILTER":"a","typefilter":"b"}"#;
+    let problem = post(&world, &world.ttd(), typed).await;
+    assert_eq!(problem.header("content-type"), "application/problem+json; charset=utf-8");
+    for name in ["includeSubunits", "endPoint", "secret", "typeFilter"] {
+        assert!(problem.json()["errors"].get(name).is_some(), "{name}: {problem:?}");
+        assert!(problem.json()["detail"].as_str().unwrap().contains(name), "{name}: {problem:?}");
+    }
+    assert!(!(bare.body + &problem.body).contains("01010100000"));
+    let endpoint = r#""endPoint":"https://example.com/""#;
+    let foreign = format!(r#"{{{endpoint},"resourceFilter":"urn:altinn:resource:01010100000"}}"#);
+    let forbidden = post(&world, &world.ttd(), &foreign).await;
+    assert_eq!(forbidden.status, StatusCode::FORBIDDEN);
+    assert!(!forbidden.body.contains("01010100000"), "{forbidden:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_in_any_case_is_asked_for_in_the_form_that_is_stored() {
+    let world = World::new(&[("VALIDATIONS_MAX", "0")]).await;
+    for given in [RESOURCE.to_uppercase(), "urn:altinn:resource:altinnapp.TTD.apps-test".to_owned()] {
+        let body = format!(r#"{{"endPoint":"https://example.com/","resourceFilter":"{given}"}}"#);
+        let made = post(&world, &world.ttd(), &body).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+        let stored = if given.contains("altinnapp") { APP } else { RESOURCE };
+        assert_eq!(made.json()["resourceFilter"], stored);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
