@@ -58,9 +58,9 @@ use subscriptions::{Follower, View};
 use tiers::Tiers;
 use webhook_client::WebhookClient;
 
-/// How long a loop with work in hand may finish none of it. Far above what a send, a wait for the view or for rights may take;
-/// an outage of the broker alone, which holds outcomes back, should not end the process.
-const STALLED_AFTER: Duration = Duration::from_secs(900);
+/// How long a record may be unfinished. Far above what a lane of an endpoint that takes its time, a wait for the view or for rights
+/// may last; an outage of the broker alone, which holds outcomes back, should not end the process.
+const STALLED_AFTER: Duration = Duration::from_secs(3_600);
 
 /// Starts the dispatcher's parts. They join their groups when the view of the subscriptions is whole; until then the readiness
 /// condition `dispatcher` does not hold.
@@ -117,6 +117,7 @@ impl Loops {
         let config = self.config.matching;
         let (kafka, view, metrics) = (self.kafka.clone(), Arc::clone(&self.view), Arc::clone(&self.metrics));
         let look_up = LookUp::new(store, Arc::clone(&metrics), config.repeats_wait);
+        let shows = Arc::clone(&metrics);
         let whole = Arc::clone(&view);
         let matching = Matching::new(view, self.producer.clone(), self.access.clone(), metrics, config);
         let options = LedgerOptions {
@@ -131,7 +132,8 @@ impl Loops {
                 return Ok(());
             }
             let ledger = open_ledger(&kafka, options, stop.clone())?;
-            matching.run(ledger, look_up, stop).await
+            let shown = shows.show("match", ledger.progress.clone());
+            tokio::join!(matching.run(ledger, look_up, stop), shown).0
         });
     }
 
@@ -155,6 +157,7 @@ impl Loops {
     fn release_tiers(&self, life: &Lifecycle) {
         let kafka = self.kafka.clone();
         let tiers = Tiers::new(self.producer.clone(), Arc::clone(&self.metrics), self.config.ladder);
+        let shows = Arc::clone(&self.metrics);
         let options = LedgerOptions {
             group: groups::TIERS,
             source: Source::Group(TIERS.iter().map(|(topic, _)| *topic).collect()),
@@ -165,7 +168,8 @@ impl Loops {
         };
         life.spawn(Stage::Loops, "dispatcher.tiers", |stop| async move {
             let ledger = open_ledger(&kafka, options, stop.clone())?;
-            tiers.run(ledger, stop).await
+            let shown = shows.show("tiers", ledger.progress.clone());
+            tokio::join!(tiers.run(ledger, stop), shown).0
         });
     }
 }
@@ -190,15 +194,19 @@ async fn push_from(
     let stop = stop.child_token();
     let all = Source::Group(vec![topics::DELIVERIES]);
     let fresh = open_ledger(kafka, options(groups::PUSH, all), stop.clone())?;
-    let same = Source::Follow { topic: topics::DUE, partitions: fresh.assignment };
-    let due = open_ledger(kafka, options(groups::DUE, same), stop.clone())?;
+    let same = Source::Follow { topic: topics::DUE, of: fresh.assignment };
+    let due = open_ledger(kafka, options(groups::PUSH, same), stop.clone())?;
     let push = Push::new(parts, config, ladder, stop.clone());
-    tokio::select! {
-        () = push.take(fresh.records, Lane::Fresh) => {}
-        () = push.take(due.records, Lane::Due) => {}
-    }
-    stop.cancel();
-    push.finish().await;
-    let (fresh, due) = tokio::join!(finish::ended(fresh.ended), finish::ended(due.ended));
-    fresh.and(due)
+    let pushed = async {
+        tokio::select! {
+            () = push.take(fresh.records, Lane::Fresh) => {}
+            () = push.take(due.records, Lane::Due) => {}
+        }
+        stop.cancel();
+        push.finish().await;
+        let (fresh, due) = tokio::join!(finish::ended(fresh.ended), finish::ended(due.ended));
+        fresh.and(due)
+    };
+    let shown = (push.metrics.show("push", fresh.progress), push.metrics.show("due", due.progress));
+    tokio::join!(pushed, shown.0, shown.1).0
 }

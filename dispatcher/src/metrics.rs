@@ -1,9 +1,11 @@
 //! The dispatcher's series. The text of a series is its meaning; labels come from enums only.
 
 use event::AttemptOutcome;
+use kafka_loop::Progress;
 use service::prometheus::{
     Error, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
+use tokio::sync::watch;
 
 /// All of them.
 #[derive(Clone, Debug)]
@@ -58,6 +60,10 @@ pub(crate) struct Metrics {
     pub(crate) append_retries: IntCounter,
     /// Records that the log can never take.
     pub(crate) too_large: IntCounter,
+    /// Milliseconds for which the oldest unfinished record of a loop has been in hand.
+    pub(crate) unfinished_age_ms: IntGaugeVec,
+    /// Offsets from the position of a loop's partition to the last record it took; the most of any of its partitions.
+    pub(crate) unfinished_span: IntGaugeVec,
 }
 
 impl Metrics {
@@ -109,12 +115,33 @@ impl Metrics {
             released: make.counter("released_total", "Deliveries that a tier released.")?,
             append_retries: make.counter("append_retries_total", "Appends that were repeated.")?,
             too_large: make.counter("too_large_total", "Records that the log can never take.")?,
+            unfinished_age_ms: make.gauges(
+                "unfinished_age_ms",
+                "Milliseconds for which the oldest unfinished record has been in hand, by loop.",
+                "loop",
+            )?,
+            unfinished_span: make.gauges(
+                "unfinished_span_records",
+                "Offsets from the position to the last record taken, the most of any partition, by loop.",
+                "loop",
+            )?,
         })
     }
 
     /// Counts a try.
     pub(crate) fn attempt(&self, outcome: AttemptOutcome) {
         self.attempts.with_label_values(&[outcome.name()]).inc();
+    }
+
+    /// Shows how far a loop is behind its oldest unfinished record, until it ends.
+    pub(crate) async fn show(&self, name: &'static str, mut progress: watch::Receiver<Progress>) {
+        let age = self.unfinished_age_ms.with_label_values(&[name]);
+        let span = self.unfinished_span.with_label_values(&[name]);
+        while progress.changed().await.is_ok() {
+            let now = *progress.borrow_and_update();
+            age.set(i64::try_from(now.oldest.as_millis()).unwrap_or(i64::MAX));
+            span.set(now.span);
+        }
     }
 }
 
@@ -157,5 +184,23 @@ impl Make<'_> {
         let series = Histogram::with_opts(HistogramOpts::from(Self::opts(name, help)).buckets(buckets))?;
         self.registry.register(Box::new(series.clone()))?;
         Ok(series)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_loop_shows_its_oldest_unfinished_record_and_its_span() {
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        let (tell, progress) = watch::channel(Progress::default());
+        tell.send_replace(Progress { oldest: Duration::from_millis(45_001), span: 90_000 });
+        let told = async { drop(tell) };
+        tokio::join!(metrics.show("push", progress), told);
+        assert_eq!(metrics.unfinished_age_ms.with_label_values(&["push"]).get(), 45_001);
+        assert_eq!(metrics.unfinished_span.with_label_values(&["push"]).get(), 90_000);
     }
 }

@@ -1,8 +1,8 @@
 //! What both loops share: a consumer on its own thread, and what its rebalance callback may do.
 //!
 //! The callback runs inside `poll`, on the loop's thread. It reports and returns, with one exception: positions of partitions
-//! that are being taken away are committed there, because afterwards the broker no longer accepts them from us. The loop keeps
-//! `Reports::set_commit` up to date before every poll, so that the callback never touches the loop's state.
+//! that are being taken away are committed there, because afterwards the broker no longer accepts them from us. A ledger loop
+//! has them made anew at that moment ([`Revoked`]); the batch loop keeps `Reports::set_commit` up to date before every poll.
 //! All other commits go through [`Committer`].
 
 use std::{
@@ -45,6 +45,14 @@ pub(crate) enum Report {
     CommitFailed,
 }
 
+/// Whom the callback asks when partitions are taken away.
+pub(crate) trait Revoked: Send + Sync {
+    /// Nothing of them may be started from now on.
+    fn release(&self, places: &[Place]);
+    /// They are given up now: what is still to be committed.
+    fn close(&self, places: &[Place]) -> Vec<(Place, CommitPoint)>;
+}
+
 /// The meeting point of the loop, its callback (on the same thread) and its committer.
 #[derive(Clone, Default)]
 pub(crate) struct Reports(Arc<(Mutex<Shared>, Condvar)>);
@@ -53,6 +61,7 @@ pub(crate) struct Reports(Arc<(Mutex<Shared>, Condvar)>);
 struct Shared {
     reports: Vec<Report>,
     commits: BTreeMap<(String, i32), CommitPoint>,
+    revoked: Option<Arc<dyn Revoked>>,
     committing: bool,
 }
 
@@ -63,6 +72,31 @@ impl Reports {
 
     pub(crate) fn take(&self) -> Vec<Report> {
         std::mem::take(&mut self.lock().reports)
+    }
+
+    /// Whom to ask for what must be committed when partitions are taken away.
+    pub(crate) fn on_revoke(&self, revoked: Arc<dyn Revoked>) {
+        self.lock().revoked = Some(revoked);
+    }
+
+    /// Gives partitions up: what must be committed of them. Waits for a commit that is on its way, which holds older positions.
+    fn give_up(&self, places: &[Place]) -> Vec<(Place, CommitPoint)> {
+        let revoked = self.lock().revoked.clone();
+        if let Some(revoked) = &revoked {
+            revoked.release(places);
+        }
+        self.wait_for_commit();
+        match revoked {
+            Some(revoked) => revoked.close(places),
+            None => {
+                let mut shared = self.lock();
+                let kept = |(topic, partition): &Place| {
+                    let point = shared.commits.remove(&(topic.to_string(), *partition))?;
+                    Some(((Arc::clone(topic), *partition), point))
+                };
+                places.iter().filter_map(kept).collect()
+            }
+        }
     }
 
     /// What must be committed should this partition be taken away in the next poll.
@@ -116,19 +150,12 @@ impl ClientContext for LoopContext {
 impl ConsumerContext for LoopContext {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(list) = rebalance {
-            self.reports.wait_for_commit();
-            let mut shared = self.reports.lock();
-            let places = names(list);
-            let points: Vec<_> = places
-                .iter()
-                .filter_map(|(topic, partition)| {
-                    let point = shared.commits.remove(&(topic.clone(), *partition))?;
-                    Some((topic.clone(), *partition, point))
-                })
-                .collect();
-            shared.reports.push(Report::Revoked(places));
-            drop(shared);
-            let points = points.iter().map(|(topic, partition, point)| (topic.as_str(), *partition, point));
+            let names = names(list);
+            let places: Vec<Place> =
+                names.iter().map(|(topic, partition)| (Arc::from(topic.as_str()), *partition)).collect();
+            let points = self.reports.give_up(&places);
+            self.reports.lock().reports.push(Report::Revoked(names));
+            let points = points.iter().map(|((topic, partition), point)| (&**topic, *partition, point));
             if let Err(error) = commit(consumer, points) {
                 tracing::info!(%error, "positions of partitions taken away were not committed; their records are repeated");
             }

@@ -47,13 +47,27 @@ pub enum LoopError {
         /// What the client said.
         reason: String,
     },
-    /// There is work in hand, and none of it was finished for so long that it never will be.
-    #[error("group {group} has work in hand and has finished none of it for {waited:?}")]
+    /// There is work in hand that has been unfinished for so long that it never will be.
+    #[error("group {group} has work in hand that is unfinished after {waited:?}")]
     Stalled {
         /// The group, without prefix.
         group: &'static str,
-        /// Since when nothing was finished.
+        /// Since when it was unfinished.
         waited: std::time::Duration,
+    },
+    /// A record was dropped unfinished while its partition was ours: its position would stay there for ever.
+    #[error(
+        "group {group} dropped an unfinished record of {topic}, partition {partition}, at offset {offset}"
+    )]
+    Dropped {
+        /// The group, with prefix.
+        group: String,
+        /// The topic, with prefix.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Where the record stands.
+        offset: i64,
     },
     /// The handler gave up.
     #[error("the handler gave up")]

@@ -10,10 +10,8 @@ pub const ATTEMPTS: &str = "projector.attempts";
 pub const DEAD: &str = "projector.dead";
 /// Matches `events` with subscriptions.
 pub const MATCH: &str = "dispatcher.match";
-/// Pushes `deliveries`.
+/// Pushes `deliveries`, and `deliveries.due` in the same partitions. Its members subscribe to the first and commit for both.
 pub const PUSH: &str = "dispatcher.push";
-/// Pushes `deliveries.due`; assigned by hand, so it never has members.
-pub const DUE: &str = "dispatcher.due";
 /// Moves records of the tiers to `deliveries.due` when they are due.
 pub const TIERS: &str = "dispatcher.tiers";
 
@@ -24,8 +22,7 @@ pub fn all() -> Vec<(&'static str, Vec<&'static str>)> {
         (ATTEMPTS, vec![topics::ATTEMPTS]),
         (DEAD, vec![topics::DEAD]),
         (MATCH, vec![topics::EVENTS]),
-        (PUSH, vec![topics::DELIVERIES]),
-        (DUE, vec![topics::DUE]),
+        (PUSH, vec![topics::DELIVERIES, topics::DUE]),
         (TIERS, topics::TIERS.iter().map(|(topic, _)| *topic).collect()),
     ]
 }

@@ -12,7 +12,9 @@
 #![warn(missing_docs)]
 
 pub mod admin;
+pub mod assignment;
 pub mod batches;
+mod books;
 mod collected;
 pub mod committer;
 pub mod consumer;
@@ -27,10 +29,11 @@ pub mod settings;
 pub mod whole;
 pub mod work;
 
+pub use assignment::Assignment;
 pub use batches::{BatchHandler, BatchOptions, HandlerError, run_batches};
 pub use error::{AppendError, KafkaError, LoopError};
 pub use ledger_loop::open_ledger;
 pub use producer::{Ack, Outgoing, Position, Producer};
 pub use record::Record;
 pub use settings::KafkaSettings;
-pub use work::{Budget, LedgerLoop, LedgerOptions, Settle, Source, Work};
+pub use work::{Budget, LedgerLoop, LedgerOptions, Progress, Settle, Source, Work};

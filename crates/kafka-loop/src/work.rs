@@ -1,10 +1,15 @@
 //! What a ledger loop is opened with, and what it hands out.
 
-use std::{collections::BTreeSet, sync::mpsc as sync_mpsc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{error::LoopError, record::Record};
+use crate::{
+    assignment::Assignment,
+    books::{Books, InHand},
+    error::LoopError,
+    record::Record,
+};
 
 /// How much may be unfinished at once.
 #[derive(Clone, Copy, Debug)]
@@ -15,24 +20,32 @@ pub struct Budget {
     pub bytes: usize,
 }
 
+impl Budget {
+    /// Whether either has come to that of another.
+    pub(crate) const fn reaches(self, other: Self) -> bool {
+        self.records >= other.records || self.bytes >= other.bytes
+    }
+}
+
 /// What a loop reads.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// These topics (short names), shared with the other members of the group.
     Group(Vec<&'static str>),
-    /// The partitions of one topic that another loop's assignment names; no group membership.
+    /// The partitions of one topic that another loop holds of its own; no group membership. The other loop commits for both, in
+    /// its group.
     Follow {
         /// The topic's short name.
         topic: &'static str,
         /// [`LedgerLoop::assignment`] of the loop to follow.
-        partitions: watch::Receiver<BTreeSet<i32>>,
+        of: Assignment,
     },
 }
 
 /// How a loop reads.
 #[derive(Clone, Debug)]
 pub struct LedgerOptions {
-    /// The group, without prefix; see [`crate::groups`].
+    /// The group, without prefix; see [`crate::groups`]. A follower names that of the loop it follows.
     pub group: &'static str,
     /// What to read.
     pub source: Source,
@@ -40,8 +53,8 @@ pub struct LedgerOptions {
     pub budget: Budget,
     /// Bound a partition, in records; at the bound only that partition is paused.
     pub per_partition: Option<usize>,
-    /// How long nothing may settle while records are in hand; beyond it the loop ends: health is progress. Nothing for a loop
-    /// whose records wait by design.
+    /// How long a record may be unfinished; beyond it the loop ends: health is progress. Nothing for a loop whose records wait by
+    /// design.
     pub stalled_after: Option<Duration>,
 }
 
@@ -50,10 +63,21 @@ pub struct LedgerOptions {
 pub struct LedgerLoop {
     /// Records in the order of their partition. Closed after a stop.
     pub records: mpsc::Receiver<Work>,
-    /// The partitions that are ours now (of the first topic).
-    pub assignment: watch::Receiver<BTreeSet<i32>>,
+    /// The partitions that are ours (of the first topic).
+    pub assignment: Assignment,
+    /// How far it is behind, about each second.
+    pub progress: watch::Receiver<Progress>,
     /// How it ended.
     pub ended: oneshot::Receiver<Result<(), LoopError>>,
+}
+
+/// How far a loop is behind its oldest unfinished records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// For how long the oldest has been in hand; zero when nothing is.
+    pub oldest: Duration,
+    /// Offsets from the position of a partition to the last record that was taken; the most of any partition.
+    pub span: i64,
 }
 
 /// A record in hand.
@@ -65,28 +89,27 @@ pub struct Work {
     pub settle: Settle,
 }
 
-/// Settles one record. Dropping it instead leaves the record unfinished: the position never passes it, and it comes again.
+/// Settles one record. Dropped instead, while its partition is ours and nobody has asked for a stop, it ends the loop: the
+/// position would never pass the record, and nobody would know.
 #[derive(Debug)]
-#[must_use = "a record that is never settled holds the position of its partition"]
+#[must_use = "a record that is dropped unfinished ends its loop"]
 pub struct Settle {
-    pub(crate) place: usize,
-    pub(crate) offset: i64,
-    pub(crate) epoch: u64,
-    pub(crate) weight: usize,
-    pub(crate) done: bool,
-    pub(crate) to: sync_mpsc::Sender<Settled>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Settled {
-    pub(crate) place: usize,
-    pub(crate) offset: i64,
-    pub(crate) epoch: u64,
-    pub(crate) weight: usize,
-    pub(crate) done: bool,
+    books: Arc<Books>,
+    in_hand: InHand,
+    done: bool,
 }
 
 impl Settle {
+    pub(crate) fn new(books: Arc<Books>, in_hand: InHand) -> Self {
+        Self { books, in_hand, done: false }
+    }
+
+    /// Whether the record's partition is still ours. When it is not, the next owner reads the record again: nothing more is to be
+    /// started for it, and dropping it is right.
+    pub fn is_held(&self) -> bool {
+        self.in_hand.hold.lasts()
+    }
+
     /// The record is finished: delivered, or on another topic, acknowledged.
     pub fn done(mut self) {
         self.done = true;
@@ -95,8 +118,6 @@ impl Settle {
 
 impl Drop for Settle {
     fn drop(&mut self) {
-        let Self { place, offset, epoch, weight, done, .. } = *self;
-        // A loop that is gone has nothing left to commit.
-        self.to.send(Settled { place, offset, epoch, weight, done }).ok();
+        self.books.settle(&self.in_hand, self.done);
     }
 }

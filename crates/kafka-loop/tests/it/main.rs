@@ -1,0 +1,18 @@
+//! The two loops against a real broker.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails at the line that is wrong"
+)]
+
+#[cfg(test)]
+mod batches;
+#[cfg(test)]
+mod broker;
+#[cfg(test)]
+mod holds;
+#[cfg(test)]
+mod ledgers;
