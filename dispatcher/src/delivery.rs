@@ -170,6 +170,11 @@ impl Delivery {
         }
     }
 
+    /// Whether something may still be started for it; see [`InHand::is_held`].
+    pub(crate) fn is_held(&mut self) -> bool {
+        self.hand.is_held(Settle::is_held)
+    }
+
     /// It is about to be put back; see [`InHand::release`].
     pub(crate) fn release(&mut self) {
         self.hand.release();

@@ -164,6 +164,9 @@ impl Matching {
 
     async fn match_main_units(&mut self, answers: impl Iterator<Item = Answered<Held>>) {
         for Answered { main_unit, event: (matched, settle) } in answers {
+            if !settle.is_held() {
+                continue;
+            }
             if let Some(main_unit) = main_unit {
                 let ids: Vec<SubscriptionId> = self.view.read(|index| {
                     index
@@ -183,6 +186,10 @@ impl Matching {
         for decoded in batch {
             let Decoded { event, subject, identity, body, traceparent, at, stored_elsewhere, settle } =
                 decoded;
+            // The next owner of a partition that was taken away matches it.
+            if !settle.is_held() {
+                continue;
+            }
             if self.window.is_repeat(identity, at, stored_elsewhere) {
                 self.metrics.repeated_events.inc();
                 self.complete.push(settle);

@@ -36,6 +36,16 @@ pub(crate) enum Ended {
     Unreadable(String),
 }
 
+impl Ended {
+    /// Whether a request went out.
+    pub(crate) const fn was_sent(&self) -> bool {
+        match self {
+            Self::Answered { .. } | Self::Unanswered(_) => true,
+            Self::Skipped | Self::PutBack(_) | Self::Dropped(_) | Self::Unreadable(_) => false,
+        }
+    }
+}
+
 /// Why a delivery is put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PutBack {

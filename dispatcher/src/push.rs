@@ -155,6 +155,9 @@ impl Push {
     /// Opens a record. One that is no delivery, or a second copy, ends here.
     fn open(self: &Arc<Self>, work: Work) -> Option<Delivery> {
         let Work { record, settle } = work;
+        if !settle.is_held() {
+            return None;
+        }
         let headers = match delivery::headers_of(&record) {
             Ok(headers) => headers,
             Err(why) => {
@@ -301,6 +304,10 @@ impl Push {
 
     /// Ends a try: its records are appended and acknowledged together, then the delivery's own record is settled.
     pub(crate) async fn settle(self: &Arc<Self>, mut delivery: Delivery, ended: Ended, took: Duration) {
+        // What was sent has to be told; anything else is for the next owner of the partition.
+        if !ended.was_sent() && !delivery.is_held() {
+            return;
+        }
         let now = Micros::now();
         let headers = &delivery.headers;
         let verdict = outcome::decide(self.ladder, headers.attempt, headers.created, &ended, now);

@@ -64,8 +64,13 @@ impl Drop for Slot {
 }
 
 /// Sends a delivery whose turn has come, and settles it.
-pub(crate) async fn send(push: Arc<Push>, key: EndpointKey, pool: Pool, ready: Box<Ready>) {
+///
+/// One whose partition was taken away is not: it is looked at before anything is asked, and again before the request.
+pub(crate) async fn send(push: Arc<Push>, key: EndpointKey, pool: Pool, mut ready: Box<Ready>) {
     let mut slot = Slot { push: Arc::clone(&push), key, pool, finished: None };
+    if !ready.delivery.is_held() {
+        return;
+    }
     let target = match last_look(&push, &ready).await {
         Ok(target) => target,
         Err(ended) => {
@@ -74,7 +79,10 @@ pub(crate) async fn send(push: Arc<Push>, key: EndpointKey, pool: Pool, ready: B
             return;
         }
     };
-    let delivery = ready.delivery;
+    let mut delivery = ready.delivery;
+    if !delivery.is_held() {
+        return;
+    }
     let request = Request {
         address: target.endpoint,
         body: delivery.body.clone(),

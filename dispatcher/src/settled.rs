@@ -4,6 +4,8 @@
 //! copy of an attempt in hand is settled together with the first, not before it: otherwise its offset could be committed while
 //! nothing has been delivered yet. The second copy of a settled attempt is done at once.
 //!
+//! An attempt whose records' partitions are all taken away is forgotten; while one of them is ours it goes on for all.
+//!
 //! An attempt that was put back keeps its number and comes again, so it is not remembered. Bound: the given number of settled
 //! attempts, about 60 bytes each, and what the budgets of the loops leave in hand.
 
@@ -85,6 +87,20 @@ impl<S> Settled<S> {
         }
     }
 
+    /// Forgets an attempt unless one of the records that share it is held; returns them if it was forgotten.
+    fn forget_unless(&self, key: AttemptKey, is_held: impl Fn(&S) -> bool) -> Option<Vec<S>> {
+        let mut inner = self.lock();
+        if let Some(State::InHand(sharing)) = inner.attempts.get(&key)
+            && sharing.iter().any(is_held)
+        {
+            return None;
+        }
+        match inner.attempts.remove(&key) {
+            Some(State::InHand(sharing)) => Some(sharing),
+            Some(State::Settled) | None => Some(Vec::new()),
+        }
+    }
+
     /// Ends an attempt; returns the records that shared it.
     fn end(&self, key: AttemptKey, remember: bool) -> Vec<S> {
         let mut inner = self.lock();
@@ -115,6 +131,19 @@ impl<S> InHand<S> {
         if self.released.is_none() {
             self.released = Some(self.registry.end(self.key, false));
         }
+    }
+
+    /// Whether the partition of any of its records is still ours. If not, the next owner reads them again: nothing may be started,
+    /// a copy that comes later is a first one, and this is to be dropped.
+    pub(crate) fn is_held(&mut self, is_held: impl Fn(&S) -> bool) -> bool {
+        if self.settle.as_ref().is_some_and(&is_held) {
+            return true;
+        }
+        if let Some(sharing) = &self.released {
+            return sharing.iter().any(is_held);
+        }
+        self.released = self.registry.forget_unless(self.key, is_held);
+        self.released.is_none()
     }
 
     /// Settles the record and those that share its attempt. `remember`: whether a later copy is a repetition.
@@ -170,6 +199,20 @@ mod tests {
         drop(first(&registry, KEY, 1));
         first(&registry, KEY, 2).done(false, drop);
         drop(first(&registry, KEY, 3));
+    }
+
+    #[test]
+    fn an_attempt_goes_on_while_one_of_its_records_is_held() {
+        let registry = Settled::new(10);
+        let mut hand = first(&registry, KEY, 1);
+        assert!(matches!(registry.begin(KEY, 2), Begin::Shared));
+        assert!(hand.is_held(|record| *record == 1));
+        assert!(hand.is_held(|record| *record == 2), "the copy came with a new hold");
+        assert!(!hand.is_held(|_| false));
+        let mut again = first(&registry, KEY, 3);
+        drop(hand);
+        assert!(again.is_held(|_| true));
+        assert!(matches!(registry.begin(KEY, 4), Begin::Shared), "the old one forgot its own attempt only");
     }
 
     #[test]

@@ -98,8 +98,15 @@ impl Tiers {
             && records.len() < TOGETHER
         {
             let Work { record, settle } = first.remove();
+            // The next owner of a partition that was taken away releases it.
+            if !settle.is_held() {
+                continue;
+            }
             records.push(due_record(record));
             settles.push(settle);
+        }
+        if records.is_empty() {
+            return;
         }
         let (producer, metrics) = (self.producer.clone(), Arc::clone(&self.metrics));
         self.appends.spawn(async move {

@@ -7,6 +7,8 @@ mod matching;
 #[cfg(test)]
 mod push;
 #[cfg(test)]
+mod rebalance;
+#[cfg(test)]
 mod retry;
 #[cfg(test)]
 mod subunits;
