@@ -6,7 +6,7 @@ use access::Access;
 use anyhow::Context;
 use axum::Router;
 use event::topics::Topics;
-use kafka_loop::{Producer, admin};
+use kafka_loop::{Clients, Producer, admin};
 use service::{
     lifecycle::{Lifecycle, Stage},
     prometheus::Registry,
@@ -45,7 +45,7 @@ impl Platform {
     ///
     /// # Errors
     /// When a socket is taken, Kafka or Postgres does not answer, or a topic does not fit.
-    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+    pub async fn start(mut settings: Settings) -> anyhow::Result<Self> {
         let public = TcpListener::bind(settings.listen)
             .await
             .with_context(|| format!("cannot listen on {} (LISTEN)", settings.listen))?;
@@ -53,10 +53,12 @@ impl Platform {
             .await
             .with_context(|| format!("cannot listen on {} (ADMIN_LISTEN)", settings.admin_listen))?;
         prepare_topics(&settings).await?;
+        let (life, registry) = (Lifecycle::new(), Registry::new());
+        watch_clients(&mut settings, &registry, &life)?;
         let parts = Parts {
-            life: Lifecycle::new(),
-            registry: Registry::new(),
             producer: Producer::new(&settings.kafka)?,
+            life,
+            registry,
             access: Access::new(&settings.access)?,
             settings: &settings,
         };
@@ -91,6 +93,16 @@ impl Platform {
     }
 }
 
+/// The clients that are made from now on are shown, and end the process when they cannot go on. Readers do not need the log: a
+/// process that only answers them goes on without it.
+fn watch_clients(settings: &mut Settings, registry: &Registry, life: &Lifecycle) -> anyhow::Result<()> {
+    let needs_producers = settings.services.0.iter().any(|service| *service != Service::QueryApi);
+    let clients = Clients::observed(registry, life, needs_producers)?;
+    settings.kafka.clients = clients.clone();
+    life.spawn(Stage::Output, "producers", |stop| clients.until_one_fails(stop));
+    Ok(())
+}
+
 async fn prepare_topics(settings: &Settings) -> anyhow::Result<()> {
     if !settings.topics {
         return Ok(());
@@ -121,6 +133,7 @@ async fn start_services(parts: &Parts<'_>) -> anyhow::Result<Router> {
     let services = &settings.services;
     let mut routes = Router::new();
     if services.has(Service::Ingest) {
+        producer.decides(life.readiness("appends"));
         let state = ingest::Ingest::new(
             settings.ingest.clone(),
             producer.clone(),

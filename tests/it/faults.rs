@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 const PUBLISHERS: usize = 16;
 const EACH: usize = 1_250;
 
-async fn own_stack() -> Stack {
+pub(crate) async fn own_stack() -> Stack {
     // A stack of its own: it is going to be killed.
     Stack::start(StackOptions::temporary(), |step| eprintln!("own stack: {step}")).await.unwrap()
 }
@@ -103,7 +103,7 @@ fn schedule(mut seed: u64) -> Vec<&'static str> {
     faults
 }
 
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let given =
         std::env::vars().find(|(name, _)| name == "FAULT_SEED").map(|(_, value)| value.parse().unwrap());
     given.unwrap_or_else(|| u64::from(std::process::id()) ^ 0x5eed)
@@ -130,7 +130,7 @@ async fn strike(fault: &str, stack: &Stack, world: &World, services: &mut BTreeM
 }
 
 /// Publishes until an event comes through: then the subscription is on every dispatcher.
-async fn until_subscribed(world: &World, writer: &Client, endpoint: &str) {
+pub(crate) async fn until_subscribed(world: &World, writer: &Client, endpoint: &str) {
     until("events reach the subscription", || async {
         writer.publish(&generic(&uuid::Uuid::new_v4().to_string(), "/party/1")).await;
         tokio::time::sleep(Duration::from_millis(100)).await;

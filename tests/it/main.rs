@@ -13,6 +13,7 @@ mod compose;
 mod contract;
 mod faults;
 mod feed;
+mod frozen;
 mod guarantees;
 mod guard_rails;
 mod ladder;

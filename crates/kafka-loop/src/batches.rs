@@ -88,8 +88,9 @@ pub async fn run_batches<H: BatchHandler>(
     stop: CancellationToken,
 ) -> Result<(), LoopError> {
     let thread = |error: String| LoopError::Thread(error);
-    let member = Member::new(settings, options.group).map_err(|error| thread(error.to_string()))?;
-    member.subscribe(&[settings.topic(options.topic)]).map_err(|error| thread(error.to_string()))?;
+    let topics = vec![settings.topic(options.topic)];
+    let member = Member::new(settings, options.group, options.group, topics)
+        .map_err(|error| thread(error.to_string()))?;
     let (end, ended) = oneshot::channel();
     let mut state = LoopState {
         member,

@@ -20,10 +20,13 @@ use rdkafka::{
 };
 
 use crate::{
+    clients::{Watched, let_go},
     committer::Committer,
     error::{KafkaError, LoopError},
+    pulse::Pulses,
     record::Record,
     settings::KafkaSettings,
+    watch::{RENEW_AFTER, Verdict},
 };
 
 /// A partition by its topic's full name.
@@ -68,6 +71,27 @@ struct Shared {
 impl Reports {
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing of this client's is committed, and nobody asked, any more. Whom it asked.
+    fn abandon(&self) -> Option<Arc<dyn Revoked>> {
+        let mut shared = self.lock();
+        shared.commits.clear();
+        shared.revoked.take()
+    }
+
+    /// Gives up what another client held: whom that one asked is asked from now on.
+    fn inherit(&self, held: BTreeSet<(String, i32)>, revoked: Option<Arc<dyn Revoked>>) {
+        if let Some(revoked) = &revoked {
+            let places: Vec<Place> =
+                held.iter().map(|(topic, partition)| (Arc::from(topic.as_str()), *partition)).collect();
+            revoked.release(&places);
+            // Nobody can commit it any more.
+            drop(revoked.close(&places));
+        }
+        let mut shared = self.lock();
+        shared.revoked = revoked;
+        shared.reports.push(Report::Revoked(held.into_iter().collect()));
     }
 
     pub(crate) fn take(&self) -> Vec<Report> {
@@ -135,15 +159,20 @@ impl Reports {
 
 pub(crate) struct LoopContext {
     reports: Reports,
+    pulses: Pulses,
 }
 
 impl ClientContext for LoopContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(?level, facility, message, "kafka client");
+        self.pulses.log(level, facility, message);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.pulses.take_statistics(statistics);
     }
 
     fn error(&self, error: ClientError, reason: &str) {
-        tracing::debug!(%error, reason, "kafka client error");
+        self.pulses.error(error, reason);
     }
 }
 
@@ -194,39 +223,113 @@ pub(crate) struct Member {
     consumer: Arc<BaseConsumer<LoopContext>>,
     pub(crate) reports: Reports,
     pub(crate) group: String,
-    prefix: String,
+    short_group: &'static str,
+    settings: KafkaSettings,
+    topics: Vec<String>,
+    watched: Watched,
+    looked: Instant,
+    /// How often in a row the group's positions were asked for in vain.
+    unanswered: u32,
     names: BTreeMap<String, (Arc<str>, Arc<str>)>,
     paused: bool,
 }
 
+/// What is made anew together.
+struct Client {
+    committer: Committer,
+    consumer: Arc<BaseConsumer<LoopContext>>,
+    reports: Reports,
+}
+
 /// Longest single wait for an answer of the broker inside a loop.
 const ASK: Duration = Duration::from_secs(5);
-/// Total time a loop asks for a position before it gives up and lets the process end.
-const ASK_TOTAL: Duration = Duration::from_secs(60);
+/// How often in a row a loop asks for positions, [`RENEW_AFTER`] each time, before it gives up and lets the process end.
+const UNANSWERED_MAX: u32 = 6;
+/// How often a loop looks whether its client is in touch.
+const LOOK: Duration = Duration::from_millis(250);
+
+impl Client {
+    fn make(settings: &KafkaSettings, group: &str, pulses: Pulses) -> Result<Self, KafkaError> {
+        let reports = Reports::default();
+        let context = LoopContext { reports: reports.clone(), pulses };
+        let mut config = settings.consumer(group);
+        Pulses::ask(&mut config);
+        let consumer: BaseConsumer<LoopContext> =
+            config.create_with_context(context).map_err(|error| KafkaError::Setup(error.to_string()))?;
+        let consumer = Arc::new(consumer);
+        Ok(Self { committer: Committer::new(&consumer, &reports)?, consumer, reports })
+    }
+}
 
 impl Member {
-    pub(crate) fn new(settings: &KafkaSettings, group: &str) -> Result<Self, KafkaError> {
-        let reports = Reports::default();
-        let context = LoopContext { reports: reports.clone() };
-        let consumer: BaseConsumer<LoopContext> = settings
-            .consumer(group)
-            .create_with_context(context)
-            .map_err(|error| KafkaError::Setup(error.to_string()))?;
-        let consumer = Arc::new(consumer);
-        Ok(Self {
-            committer: Committer::new(&consumer, &reports)?,
+    /// A member that reads these topics with its group, or none yet. `name` is what it is called where it is shown.
+    pub(crate) fn new(
+        settings: &KafkaSettings,
+        group: &'static str,
+        name: &'static str,
+        topics: Vec<String>,
+    ) -> Result<Self, KafkaError> {
+        let watched = settings.clients.consumer(name);
+        let Client { committer, consumer, reports } = Client::make(settings, group, watched.pulses())?;
+        let member = Self {
+            committer,
             consumer,
             reports,
             group: settings.group(group),
-            prefix: settings.prefix.clone(),
+            short_group: group,
+            settings: settings.clone(),
+            topics,
+            watched,
+            looked: Instant::now(),
+            unanswered: 0,
             names: BTreeMap::new(),
             paused: false,
-        })
+        };
+        member.subscribe()?;
+        Ok(member)
     }
 
-    pub(crate) fn subscribe(&self, topics: &[String]) -> Result<(), KafkaError> {
-        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    fn subscribe(&self) -> Result<(), KafkaError> {
+        let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+        if topics.is_empty() {
+            return Ok(());
+        }
         self.consumer.subscribe(&topics).map_err(|error| KafkaError::Setup(error.to_string()))
+    }
+
+    /// Renews a client that is out of touch.
+    fn keep_in_touch(&mut self) -> Result<(), LoopError> {
+        let now = Instant::now();
+        if now.saturating_duration_since(self.looked) < LOOK {
+            return Ok(());
+        }
+        self.looked = now;
+        match self.watched.look(now) {
+            Verdict::Keep => Ok(()),
+            Verdict::Renew => self.renew(),
+            Verdict::GiveUp => {
+                Err(LoopError::OutOfTouch { group: self.group.clone(), silent: self.watched.silent() })
+            }
+        }
+    }
+
+    /// Makes the client anew. All partitions are as revoked, without a last commit: the old client cannot make one, and the
+    /// group has given its partitions to others if it could.
+    fn renew(&mut self) -> Result<(), LoopError> {
+        let failed =
+            |error: KafkaError| LoopError::Consumer { group: self.group.clone(), reason: error.to_string() };
+        let gone = self.assigned();
+        let revoked = self.reports.abandon();
+        let pulses = self.watched.renewed();
+        let new = Client::make(&self.settings, self.short_group, pulses).map_err(failed)?;
+        let old = (
+            std::mem::replace(&mut self.committer, new.committer),
+            std::mem::replace(&mut self.consumer, new.consumer),
+            std::mem::replace(&mut self.reports, new.reports),
+        );
+        let_go(old);
+        self.reports.inherit(gone, revoked);
+        self.subscribe().map_err(failed)
     }
 
     /// The full and the short name of a topic, shared by all its records.
@@ -234,7 +337,7 @@ impl Member {
         if let Some(names) = self.names.get(topic) {
             return names.clone();
         }
-        let short = topic.strip_prefix(self.prefix.as_str()).unwrap_or(topic);
+        let short = topic.strip_prefix(self.settings.prefix.as_str()).unwrap_or(topic);
         let names: (Arc<str>, Arc<str>) = (Arc::from(topic), Arc::from(short));
         self.names.insert(topic.to_owned(), names.clone());
         names
@@ -245,11 +348,13 @@ impl Member {
     /// # Errors
     /// [`LoopError`] for errors from which the client does not recover.
     pub(crate) fn poll(&mut self, wait: Duration) -> Result<Option<(Place, Record)>, LoopError> {
-        let (topic, mut record) = match self.consumer.poll(wait) {
-            None => return Ok(None),
-            Some(Ok(message)) => (message.topic().to_owned(), Record::from_message(&message)),
-            Some(Err(error)) => return self.judge(&error).map(|()| None),
+        let polled = match self.consumer.poll(wait) {
+            None => None,
+            Some(Ok(message)) => Some((message.topic().to_owned(), Record::from_message(&message))),
+            Some(Err(error)) => self.judge(&error).map(|()| None)?,
         };
+        self.keep_in_touch()?;
+        let Some((topic, mut record)) = polled else { return Ok(None) };
         let (full, short) = self.names_of(&topic);
         record.topic = short;
         Ok(Some(((full, record.partition), record)))
@@ -259,7 +364,9 @@ impl Member {
         let reason = error.to_string();
         let code = error.rdkafka_error_code();
         let lost_position = code == Some(RDKafkaErrorCode::AutoOffsetReset);
-        let fatal = lost_position || code == Some(RDKafkaErrorCode::Fatal);
+        let fatal = lost_position
+            || code == Some(RDKafkaErrorCode::Fatal)
+            || matches!(error, ClientError::MessageConsumptionFatal(_));
         if fatal {
             return Err(LoopError::Consumer { group: self.group.clone(), reason });
         }
@@ -267,16 +374,26 @@ impl Member {
         Ok(())
     }
 
-    /// Committed positions with their metadata; every partition must have one.
+    /// Committed positions with their metadata; every partition must have one. Nothing, when no answer is to be had: then the
+    /// client is made anew, and nothing is ours.
     pub(crate) fn committed(
-        &self,
+        &mut self,
         places: &[(String, i32)],
     ) -> Result<Vec<(String, i32, CommitPoint)>, LoopError> {
         let mut list = TopicPartitionList::new();
         for (topic, partition) in places {
             list.add_partition(topic, *partition);
         }
-        let committed = self.ask_committed(&list)?;
+        let Some(committed) = self.ask_committed(&list) else {
+            self.unanswered += 1;
+            if self.unanswered >= UNANSWERED_MAX {
+                let reason = "its positions are not to be had".to_owned();
+                return Err(LoopError::Consumer { group: self.group.clone(), reason });
+            }
+            self.renew()?;
+            return Ok(Vec::new());
+        };
+        self.unanswered = 0;
         let mut points = Vec::new();
         for element in committed.elements() {
             let (topic, partition) = (element.topic().to_owned(), element.partition());
@@ -288,23 +405,24 @@ impl Member {
         Ok(points)
     }
 
-    fn ask_committed(&self, list: &TopicPartitionList) -> Result<TopicPartitionList, LoopError> {
+    fn ask_committed(&self, list: &TopicPartitionList) -> Option<TopicPartitionList> {
         let started = Instant::now();
-        loop {
+        while started.elapsed() < RENEW_AFTER {
             match self.consumer.committed_offsets(list.clone(), ASK) {
-                Ok(committed) => return Ok(committed),
-                Err(error) if started.elapsed() > ASK_TOTAL => {
-                    return Err(LoopError::Consumer { group: self.group.clone(), reason: error.to_string() });
-                }
+                Ok(committed) => return Some(committed),
                 Err(error) => {
                     tracing::info!(group = self.group, %error, "the group's positions are not to be had yet");
                 }
             }
         }
+        None
     }
 
     /// Starts these partitions at these offsets, also when they were started elsewhere before.
     pub(crate) fn start_at(&self, places: &[(String, i32, i64)], again: bool) -> Result<(), LoopError> {
+        if places.is_empty() {
+            return Ok(());
+        }
         let mut list = TopicPartitionList::new();
         let mut bare = TopicPartitionList::new();
         for (topic, partition, offset) in places {

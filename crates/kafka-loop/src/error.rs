@@ -47,6 +47,14 @@ pub enum LoopError {
         /// What the client said.
         reason: String,
     },
+    /// No broker has answered for so long, whatever was tried, that a new process has to try.
+    #[error("group {group} has heard nothing from Kafka for {silent:?}")]
+    OutOfTouch {
+        /// The group, with its prefix.
+        group: String,
+        /// Since when nothing was heard.
+        silent: std::time::Duration,
+    },
     /// There is work in hand that has been unfinished for so long that it never will be.
     #[error("group {group} has work in hand that is unfinished after {waited:?}")]
     Stalled {

@@ -50,18 +50,20 @@ pub fn open_ledger(
     options: LedgerOptions,
     stop: CancellationToken,
 ) -> Result<LedgerLoop, KafkaError> {
-    let member = Member::new(settings, options.group)?;
     let names: Vec<String> = match &options.source {
         Source::Group(topics) => topics.iter().map(|topic| settings.topic(topic)).collect(),
         Source::Follow { topic, .. } => vec![settings.topic(topic)],
     };
     let first_topic: Arc<str> = names.first().map(|name| Arc::from(name.as_str())).unwrap_or_default();
+    let member = match options.source {
+        Source::Group(_) => Member::new(settings, options.group, options.group, names)?,
+        Source::Follow { topic, .. } => Member::new(settings, options.group, topic, Vec::new())?,
+    };
     let books = Books::new(options.per_partition);
     let assignment = Assignment::new(&first_topic, Arc::clone(&books));
     member.reports.on_revoke(Arc::new(assignment.clone()));
-    match &options.source {
-        Source::Group(_) => member.subscribe(&names)?,
-        Source::Follow { of, .. } => of.add(Arc::clone(&books)),
+    if let Source::Follow { of, .. } = &options.source {
+        of.add(Arc::clone(&books));
     }
     let (out, records) = mpsc::channel(options.budget.records.saturating_add(LATE));
     let (tell, progress) = watch::channel(Progress::default());

@@ -7,14 +7,17 @@
 //!   unfinished one. For work that finishes in any order (dispatcher).
 //!
 //! Each loop owns one consumer on one thread, because a consumer's calls block and its rebalance callbacks run inside `poll`.
-//! [`consumer`] is what both share; [`committer`] commits for both.
+//! [`consumer`] is what both share; [`committer`] commits for both. Every client that stays is watched ([`watch`]) and made anew
+//! when it is out of touch.
 
 #![warn(missing_docs)]
 
 pub mod admin;
+mod appends;
 pub mod assignment;
 pub mod batches;
 mod books;
+pub mod clients;
 mod collected;
 pub mod committer;
 pub mod consumer;
@@ -24,13 +27,16 @@ pub mod groups;
 pub mod ledger;
 pub mod ledger_loop;
 pub mod producer;
+mod pulse;
 pub mod record;
 pub mod settings;
+mod watch;
 pub mod whole;
 pub mod work;
 
 pub use assignment::Assignment;
 pub use batches::{BatchHandler, BatchOptions, HandlerError, run_batches};
+pub use clients::Clients;
 pub use error::{AppendError, KafkaError, LoopError};
 pub use ledger_loop::open_ledger;
 pub use producer::{Ack, Outgoing, Position, Producer};

@@ -5,6 +5,8 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use service::env::Env;
 
+use crate::clients::Clients;
+
 /// How to reach the log. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct KafkaSettings {
@@ -16,6 +18,8 @@ pub struct KafkaSettings {
     pub message_timeout: Duration,
     /// Further client settings, `name=value` separated by commas (TLS, SASL).
     pub extra: Vec<(String, String)>,
+    /// Who is told about the clients that are made with these settings.
+    pub clients: Clients,
 }
 
 impl KafkaSettings {
@@ -38,6 +42,7 @@ impl KafkaSettings {
             prefix: env.text("KAFKA_PREFIX", ""),
             message_timeout: env.duration_ms("KAFKA_MESSAGE_TIMEOUT_MS", 5_000),
             extra,
+            clients: Clients::default(),
         }
     }
 
@@ -48,6 +53,7 @@ impl KafkaSettings {
             prefix: prefix.to_owned(),
             message_timeout: Duration::from_secs(5),
             extra: Vec::new(),
+            clients: Clients::default(),
         }
     }
 

@@ -4,6 +4,7 @@
 //!   servers and returns when each has answered a real request.
 //! * [`Stack::from_env`] does the same, but uses `KAFKA_BROKERS` and `DATABASE_URL` in place of a server of its own when set.
 //! * [`shared`] is the one stack of a test process.
+//! * [`Front`] stands between clients and a broker, for tests of what a network does.
 //!
 //! Invariants: nothing listens beyond 127.0.0.1; nothing runs as root; no child outlives this process, also when it is killed
 //! with `kill -9` (`watchdog`); a data folder has one user at a time (`folder`); every error says what mends it and where the
@@ -15,6 +16,8 @@ mod account;
 mod artifacts;
 mod error;
 mod folder;
+mod freeze;
+mod front;
 mod kafka;
 mod ports;
 mod postgres;
@@ -26,6 +29,8 @@ use service::env::Env;
 use tokio::sync::OnceCell;
 
 pub use error::StackError;
+pub use freeze::Frozen;
+pub use front::Front;
 pub use stack::{Stack, StackOptions};
 
 static SHARED: OnceCell<Stack> = OnceCell::const_new();

@@ -64,7 +64,7 @@ pub(crate) struct Server {
     pub(crate) kind: Kind,
     pub(crate) port: u16,
     line: Vec<OsString>,
-    pid_file: PathBuf,
+    pub(crate) pid_file: PathBuf,
     remove: Option<PathBuf>,
     logs: PathBuf,
     child: Mutex<Option<Watched>>,

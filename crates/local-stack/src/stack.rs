@@ -15,6 +15,7 @@ use crate::{
     artifacts::{self, Artifacts},
     error::{Problem, Result, StackError, starting, while_doing},
     folder::{self, Folder},
+    freeze::Frozen,
     kafka,
     ports::Ports,
     postgres,
@@ -146,6 +147,27 @@ impl Stack {
     /// When it does not start, or is not ours.
     pub async fn start_postgres(&self) -> std::result::Result<(), StackError> {
         self.restart(&self.postgres, Kind::Postgres).await
+    }
+
+    /// Stops the broker without ending it, as a machine does that hangs, until the answer is dropped.
+    ///
+    /// # Errors
+    /// When the broker does not run, or is not ours.
+    pub fn freeze_broker(&self) -> std::result::Result<Frozen, StackError> {
+        self.freeze(&self.kafka, Kind::Kafka)
+    }
+
+    /// Stops Postgres with all its processes, likewise.
+    ///
+    /// # Errors
+    /// When Postgres does not run, or is not ours.
+    pub fn freeze_postgres(&self) -> std::result::Result<Frozen, StackError> {
+        self.freeze(&self.postgres, Kind::Postgres)
+    }
+
+    fn freeze(&self, part: &Part, kind: Kind) -> std::result::Result<Frozen, StackError> {
+        let server = self.own(part, kind)?;
+        Frozen::freeze(&server.pid_file).map_err(|problem| problem.with_logs(&self.logs))
     }
 
     /// Keeps the logs of a temporary stack when it ends, for somebody who wants to read them.

@@ -73,6 +73,33 @@ async fn killed_servers_come_back_on_their_ports_with_their_data() {
     assert!(!folder.exists(), "a temporary stack left {} behind", folder.display());
 }
 
+/// The states of a process and its children, as `ps` shows them; `T` is a stopped one.
+fn states(parent: &str) -> Vec<String> {
+    let listed =
+        Command::new("ps").args(["-A", "-o", "pid=", "-o", "ppid=", "-o", "stat="]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let columns = listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let of_parent = columns.filter(|line| line.iter().take(2).any(|pid| *pid == parent));
+    of_parent.filter_map(|line| line.last().map(|state| (*state).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn frozen_servers_stand_still_with_all_their_processes_and_go_on() {
+    let stack = Stack::start(StackOptions::temporary(), tell).await.unwrap();
+    let folder = stack.logs().parent().unwrap().to_owned();
+    let pids = [pid(&folder, "kafka"), pid(&folder, "postgres")];
+    let frozen = [stack.freeze_broker().unwrap(), stack.freeze_postgres().unwrap()];
+    for pid in &pids {
+        until("every process stands still", || states(pid).iter().all(|state| state.starts_with('T'))).await;
+    }
+    assert!(states(&pids[1]).len() > 3, "the helpers of Postgres are among them");
+    drop(frozen);
+    for pid in &pids {
+        until("every process goes on", || !states(pid).iter().any(|state| state.starts_with('T'))).await;
+    }
+    stack.stop().await;
+}
+
 #[tokio::test]
 async fn a_kept_stack_finds_its_data_and_its_ports_again() {
     let folder = tempfile::tempdir().unwrap();

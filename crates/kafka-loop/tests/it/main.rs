@@ -16,3 +16,5 @@ mod broker;
 mod holds;
 #[cfg(test)]
 mod ledgers;
+#[cfg(test)]
+mod out_of_touch;

@@ -1,0 +1,208 @@
+//! Kafka and Postgres hang under load, each service in a process of its own: everything goes on by itself afterwards.
+//!
+//! A broker that hung is let into its cluster again, and for a moment names no brokers; a client that asks then forgets all of
+//! them. `FREEZES` is how often each of the two, and both at once, hang; `FAULT_SEED` repeats a run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use local_stack::Stack;
+use platform_tests::{
+    client::{Client, generic},
+    process::Process,
+    wait::until,
+    world::{RESOURCE, World},
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::faults::{own_stack, seed, until_subscribed};
+
+const PUBLISHERS: usize = 8;
+/// Longer than a broker may be away before it is fenced.
+const HANGS_FOR: Duration = Duration::from_secs(12);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Broker,
+    Postgres,
+    Both,
+}
+
+/// How many events each publisher has got accepted; their ids are `publisher-number`.
+type Accepted = Arc<Mutex<BTreeMap<usize, usize>>>;
+
+/// Publishes one event after the other, each until it is accepted.
+async fn publish(client: Client, publisher: usize, accepted: Accepted, stop: CancellationToken) {
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let mut n = 0;
+    while !stop.is_cancelled() {
+        let event = generic(&format!("{publisher}-{n}"), &format!("/party/{publisher}"));
+        until("a publish is accepted", || async {
+            match client.publish(&event).await {
+                Some(status) if status == 200 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        n += 1;
+        accepted.lock().unwrap().insert(publisher, n);
+        pace.tick().await;
+    }
+}
+
+/// The ids of the whole feed in its order; none while it does not answer.
+async fn feed(client: &Client) -> Option<Vec<String>> {
+    let (mut after, mut ids) = ("0".to_owned(), Vec::new());
+    loop {
+        let path = format!("/events/api/v1/events?resource={RESOURCE}&after={after}&size=1000");
+        let page = client.try_page(&path).await.filter(|page| page.status == 200)?;
+        ids.extend(page.events.iter().map(|event| event["id"].as_str().unwrap().to_owned()));
+        after = page.cursor?;
+        if page.next.is_none() {
+            return Some(ids);
+        }
+    }
+}
+
+struct Site {
+    stack: Stack,
+    world: World,
+    services: BTreeMap<&'static str, Process>,
+    reader: Client,
+    writer: Client,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let stack = own_stack().await;
+        let mut world = World::on("frozen", stack.brokers(), stack.database_url()).await;
+        world.set("KAFKA_MESSAGE_TIMEOUT_MS", "3000");
+        let mut services = BTreeMap::new();
+        for service in ["query-api", "projector", "dispatcher", "ingest"] {
+            services.insert(service, Process::start(&world, service).await);
+        }
+        let reader = world.client(services["query-api"].public);
+        let writer = world.client(services["ingest"].public);
+        Self { stack, world, services, reader, writer }
+    }
+
+    async fn hang(&self, fault: Fault) {
+        let broker = (fault != Fault::Postgres).then(|| self.stack.freeze_broker().unwrap());
+        let postgres = (fault != Fault::Broker).then(|| self.stack.freeze_postgres().unwrap());
+        tokio::time::sleep(HANGS_FOR).await;
+        if fault == Fault::Postgres {
+            self.is_accepted("dark", "while Postgres hangs").await;
+        }
+        drop((broker, postgres));
+    }
+
+    async fn is_accepted(&self, kind: &str, when: &str) -> String {
+        let id = format!("{kind}-{}", uuid::Uuid::new_v4());
+        let event = generic(&id, "/party/1000");
+        until(&format!("a publish is accepted {when}"), || async {
+            match self.writer.publish(&event).await {
+                Some(status) if status == 200 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        id
+    }
+
+    /// Waits until a new event is accepted, in the feed, and delivered.
+    async fn goes_on(&mut self) {
+        let id = self.is_accepted("after", "again").await;
+        until("the feed goes on", || async {
+            let feed = feed(&self.reader).await.ok_or("no answer")?;
+            if feed.contains(&id) { Ok(()) } else { Err(format!("{} others are there", feed.len())) }
+        })
+        .await;
+        until("the webhook goes on", || async {
+            let delivered = self.world.receiver.delivered("frozen");
+            if delivered.contains_key(&id) { Ok(()) } else { Err(format!("{} others are", delivered.len())) }
+        })
+        .await;
+        for (name, process) in &mut self.services {
+            assert!(process.ended().is_none(), "{name} ended: {}", process.log());
+            process.ready().await;
+        }
+    }
+}
+
+/// How often each fault happens.
+fn freezes() -> usize {
+    let given = std::env::vars().find(|(name, _)| name == "FREEZES").map(|(_, value)| value.parse().unwrap());
+    given.unwrap_or(1)
+}
+
+/// A moment of up to three seconds, from the seed.
+fn moment(seed: u64, round: usize) -> Duration {
+    let mixed = (seed ^ round as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    Duration::from_millis(mixed % 3_000)
+}
+
+fn is_in_order(feed: &[String], publisher: usize) {
+    let numbers = feed.iter().filter_map(|id| {
+        let (of, n) = id.split_once('-')?;
+        (of == publisher.to_string()).then(|| n.parse::<usize>().ok()).flatten()
+    });
+    let numbers: Vec<usize> = numbers.collect();
+    let expected: Vec<usize> = (0..numbers.len()).collect();
+    assert_eq!(
+        numbers, expected,
+        "the events of publisher {publisher} are not all there, once, in their order"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_kafka_and_postgres_hung_everything_goes_on_nothing_is_lost_and_order_is_kept() {
+    let seed = seed();
+    println!("FAULT_SEED={seed}");
+    let mut site = Site::start().await;
+    site.reader.subscribe_and_wait(&site.world.receiver.url("frozen")).await;
+    until_subscribed(&site.world, &site.writer, "frozen").await;
+    let (accepted, stop) = (Accepted::default(), CancellationToken::new());
+    let mut publishers = JoinSet::new();
+    for publisher in 0..PUBLISHERS {
+        publishers.spawn(publish(site.writer.clone(), publisher, Arc::clone(&accepted), stop.clone()));
+    }
+    for round in 0..freezes() * 3 {
+        let fault = [Fault::Broker, Fault::Both, Fault::Postgres][round % 3];
+        tokio::time::sleep(moment(seed, round)).await;
+        site.hang(fault).await;
+        let thawed = Instant::now();
+        site.goes_on().await;
+        println!("round {round}: {fault:?}, went on after {:?}", thawed.elapsed());
+    }
+    stop.cancel();
+    while let Some(ended) = publishers.join_next().await {
+        ended.unwrap();
+    }
+    let accepted = accepted.lock().unwrap().clone();
+    until("every accepted event is in the feed and delivered", || async {
+        let feed: BTreeSet<String> =
+            feed(&site.reader).await.ok_or("the feed does not answer")?.into_iter().collect();
+        let delivered = site.world.receiver.delivered("frozen");
+        let ids = accepted
+            .iter()
+            .flat_map(|(publisher, count)| (0..*count).map(move |n| format!("{publisher}-{n}")));
+        let open: Vec<String> =
+            ids.filter(|id| !delivered.contains_key(id) || !feed.contains(id)).take(3).collect();
+        if open.is_empty() { Ok(()) } else { Err(format!("{open:?} and maybe more are not")) }
+    })
+    .await;
+    let feed = feed(&site.reader).await.unwrap();
+    (0..PUBLISHERS).for_each(|publisher| is_in_order(&feed, publisher));
+    println!(
+        "{} accepted, {} delivered",
+        accepted.values().sum::<usize>(),
+        site.world.receiver.events("frozen").len()
+    );
+    let Site { stack, services, .. } = site;
+    drop(services);
+    stack.stop().await;
+}
