@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use access::{AuthError, Caller};
+use access::{AuthError, Caller, Turn};
 use axum::response::{IntoResponse, Response};
 use event::{Event, subject};
 use http::{HeaderName, HeaderValue, Uri, header};
@@ -26,6 +26,8 @@ const PLAIN: &AsciiSet =
 pub struct Wanted<'a> {
     /// Who reads.
     pub caller: &'a Caller,
+    /// The caller's turn.
+    pub turn: Turn,
     /// With which rights.
     pub rights: Rights,
     /// Which feed.
@@ -40,13 +42,13 @@ impl QueryApi {
     /// # Errors
     /// Those of [`QueryApi::position`] and [`QueryApi::read`].
     pub async fn answer(&self, wanted: Wanted<'_>, query: &Query, uri: &Uri) -> Result<Response, Refusal> {
-        let Wanted { caller, rights, filter, size } = wanted;
+        let Wanted { caller, mut turn, rights, filter, size } = wanted;
         // The path may hold anything, too.
         check_text("resource", filter.resource.as_deref().unwrap_or_default())?;
         let wait = if caller.is_anonymous() { Duration::ZERO } else { query.wait()? };
         let after = self.position(query, &filter).await?;
         let reading = Reading { caller, rights, filter, after, size, wait };
-        let read = self.read(&reading).await?;
+        let read = self.read(&reading, &mut turn).await?;
         // Whether there is nothing or nothing for everybody is not told apart.
         let sees_nothing = read.events.is_empty() && (read.refused > 0 || query.get("after").is_none());
         if caller.is_anonymous() && sees_nothing {

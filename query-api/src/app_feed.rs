@@ -145,6 +145,7 @@ impl QueryApi {
         asked: &Asked,
         listed: Vec<i64>,
     ) -> Result<Response, Refusal> {
+        let turn = self.turn(caller).await?;
         let query = Query::read(asked.uri.query())?;
         // A party's feed holds events of apps and of other resources: each is asked for by its own rules.
         let rights = if resource.is_none() { Rights::ByResource } else { Rights::App };
@@ -160,7 +161,7 @@ impl QueryApi {
         }
         checks.done()?;
         filter.subjects = self.subjects_of(about).await?;
-        self.answer(Wanted { caller, rights, filter, size }, &query, &asked.uri).await
+        self.answer(Wanted { caller, turn, rights, filter, size }, &query, &asked.uri).await
     }
 
     /// A subject as the feed knows it: a number becomes its party. An organisation that nobody knows is itself.

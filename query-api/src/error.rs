@@ -1,6 +1,6 @@
 //! Each refusal of a read: status, code, text, whether repeating is safe.
 
-use access::AuthError;
+use access::{AuthError, CallerBusy};
 use axum::{
     extract::rejection::BytesRejection,
     response::{IntoResponse, Response},
@@ -35,6 +35,8 @@ pub enum Refusal {
     Store(StoreError),
     /// Too many readers wait. 503.
     TooManyWaiters,
+    /// The caller has as much in hand as it may have, or comes too often. 429.
+    CallerBusy,
     /// The consumer has as many subscriptions as it may have. 409.
     TooMany(i64),
     /// The request states a body type that is not JSON. 415.
@@ -62,6 +64,12 @@ impl From<BytesRejection> for Refusal {
         } else {
             Self::BodyBroken
         }
+    }
+}
+
+impl From<CallerBusy> for Refusal {
+    fn from(_: CallerBusy) -> Self {
+        Self::CallerBusy
     }
 }
 
@@ -103,6 +111,9 @@ impl Refusal {
             Self::TooManyWaiters => {
                 Problem::unavailable("too-many-waiters", 5).detail("Too many readers wait at once. Repeat without `wait`, or later.")
             }
+            Self::CallerBusy => Problem::new(StatusCode::TOO_MANY_REQUESTS, "caller-busy")
+                .retry_after(1)
+                .detail("This caller has as many requests in hand as it may have, or sends them too fast. Repeat later."),
             Self::TooMany(most) => Problem::new(StatusCode::CONFLICT, "too-many-subscriptions")
                 .detail(format!("A consumer like this may have {most} subscriptions. Delete some first.")),
             Self::MediaType => Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type")

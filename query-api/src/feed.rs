@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use access::{Caller, Decision, Question, question};
+use access::{Caller, Decision, Question, Turn, question};
 use event::{Event, Micros, Sequence};
 use store::{FeedFilter, StoredEvent, Stretch};
 use tokio::time::Instant;
@@ -82,16 +82,16 @@ impl QueryApi {
     /// Reads a page; waits for a first event when asked to, but not longer than the token lives.
     ///
     /// # Errors
-    /// [`Refusal::Neighbour`] when the page would be empty because the PDP gave no answer, [`Refusal::Store`],
-    /// [`Refusal::TooManyWaiters`].
-    pub async fn read(&self, reading: &Reading<'_>) -> Result<Page, Refusal> {
+    /// [`Refusal::Neighbour`] when the page would be empty because the PDP gave no answer, [`Refusal::CallerBusy`] when it would be because
+    /// the caller asks for too much at once, [`Refusal::Store`], [`Refusal::TooManyWaiters`].
+    pub async fn read(&self, reading: &Reading<'_>, turn: &mut Turn) -> Result<Page, Refusal> {
         let left = reading.caller.expires.0.saturating_sub(Micros::now().0);
         let until =
             Instant::now() + reading.wait.min(Duration::from_micros(u64::try_from(left).unwrap_or(0)));
         let mut after = reading.after;
         let mut place = if Instant::now() < until { self.place(&reading.filter)? } else { None };
         loop {
-            let page = self.scan(reading, after).await?;
+            let page = self.scan(reading, turn, after).await?;
             let waits =
                 place.as_mut().filter(|_| page.events.is_empty() && !page.more && Instant::now() < until);
             let Some(place) = waits else {
@@ -101,11 +101,25 @@ impl QueryApi {
             };
             after = page.position;
             // Woken or not, the next look tells. The place is renewed before it: an event between the two wakes.
+            turn.pause();
             tokio::time::timeout_at(until, place.woken()).await.ok();
+            turn.resume().await;
             if !place.renew(&reading.filter) {
                 return Ok(page);
             }
         }
+    }
+
+    /// A turn of this caller's. Taken before anything is asked for it.
+    ///
+    /// # Errors
+    /// [`Refusal::CallerBusy`].
+    pub async fn turn(&self, caller: &Caller) -> Result<Turn, Refusal> {
+        let turn = self.inner.access.turn(caller).await;
+        turn.map_err(|busy| {
+            self.inner.metrics.busy_callers.inc();
+            busy.into()
+        })
     }
 
     /// A place to wait in; none while the process stops.
@@ -117,7 +131,7 @@ impl QueryApi {
         }
     }
 
-    async fn scan(&self, reading: &Reading<'_>, after: Sequence) -> Result<Page, Refusal> {
+    async fn scan(&self, reading: &Reading<'_>, turn: &mut Turn, after: Sequence) -> Result<Page, Refusal> {
         let _timer = self.inner.metrics.page_seconds.start_timer();
         let mut page = Page { events: Vec::new(), position: after, refused: 0, more: true };
         for look in 0..self.inner.config.scan_chunks {
@@ -126,13 +140,16 @@ impl QueryApi {
             let limit = if look == 0 { missing } else { missing.max(FURTHER_ROWS) };
             let stretch = Stretch { head, after: page.position, limit, scan: self.inner.config.scan_rows };
             let read = self.inner.store.page(&reading.filter, stretch).await?;
-            match self.take(reading, &read.rows, &mut page).await {
+            match self.take(reading, turn, &read.rows, &mut page).await {
                 Taken::All => page.position = read.scanned_to,
                 Taken::Full => return Ok(page),
                 Taken::Unknown => {
                     self.inner.metrics.unknown.inc();
-                    let is_empty = page.events.is_empty();
-                    return if is_empty { Err(Refusal::Neighbour("The PDP")) } else { Ok(page) };
+                    return match page.events.is_empty() {
+                        true if turn.is_over() => Err(Refusal::CallerBusy),
+                        true => Err(Refusal::Neighbour("The PDP")),
+                        false => Ok(page),
+                    };
                 }
             }
             page.more = read.more;
@@ -144,9 +161,15 @@ impl QueryApi {
     }
 
     /// Adds the permitted events; the position is after the last one that was decided on.
-    async fn take(&self, reading: &Reading<'_>, rows: &[StoredEvent], page: &mut Page) -> Taken {
+    async fn take(
+        &self,
+        reading: &Reading<'_>,
+        turn: &mut Turn,
+        rows: &[StoredEvent],
+        page: &mut Page,
+    ) -> Taken {
         let rows: Vec<(Sequence, Event)> = rows.iter().filter_map(decoded).collect();
-        let decisions = self.decisions(reading, &rows).await;
+        let decisions = self.decisions(reading, turn, &rows).await;
         for ((sequence, event), decision) in rows.into_iter().zip(decisions) {
             match decision {
                 Decision::Permit => page.events.push(event),
@@ -164,14 +187,20 @@ impl QueryApi {
         Taken::All
     }
 
-    async fn decisions(&self, reading: &Reading<'_>, rows: &[(Sequence, Event)]) -> Vec<Decision> {
+    async fn decisions(
+        &self,
+        reading: &Reading<'_>,
+        turn: &mut Turn,
+        rows: &[(Sequence, Event)],
+    ) -> Vec<Decision> {
         let ask: fn(&Caller, &Event) -> Question = match reading.rights {
             Rights::Scope => return vec![Decision::Permit; rows.len()],
             Rights::App => question::read_app,
             Rights::Generic => question::read_generic,
             Rights::ByResource => question::read_by_resource,
         };
-        self.inner.access.decide(rows.iter().map(|(_, event)| ask(reading.caller, event)).collect()).await
+        let questions = rows.iter().map(|(_, event)| ask(reading.caller, event)).collect();
+        self.inner.access.decide_in(turn, questions).await
     }
 }
 

@@ -52,6 +52,7 @@ fn filter_of(query: &Query, headers: &HeaderMap, checks: &mut Checks) -> Result<
 
 impl QueryApi {
     async fn generic_page(&self, caller: &Caller, asked: &Asked) -> Result<Response, Refusal> {
+        let turn = self.turn(caller).await?;
         let query = Query::read(asked.uri.query())?;
         let mut checks = Checks::default();
         let mut filter = filter_of(&query, &asked.headers, &mut checks)?;
@@ -61,6 +62,6 @@ impl QueryApi {
         if let Some(subject) = query.get("subject") {
             filter.subjects = vec![self.canonical_subject(subject).await?];
         }
-        self.answer(Wanted { caller, rights: Rights::Generic, filter, size }, &query, &asked.uri).await
+        self.answer(Wanted { caller, turn, rights: Rights::Generic, filter, size }, &query, &asked.uri).await
     }
 }

@@ -50,6 +50,7 @@ impl QueryApi {
         guid: &str,
         asked: &Asked,
     ) -> Result<Response, Refusal> {
+        let turn = self.turn(caller).await?;
         let query = Query::read(asked.uri.query())?;
         let mut checks = Checks::default();
         let known = party.parse::<i64>().ok().filter(|party| *party > 0 && !guid.is_empty());
@@ -65,6 +66,6 @@ impl QueryApi {
             instance: Some(format!("{party}/{guid}")),
             ..FeedFilter::default()
         };
-        self.answer(Wanted { caller, rights: Rights::App, filter, size }, &query, &asked.uri).await
+        self.answer(Wanted { caller, turn, rights: Rights::App, filter, size }, &query, &asked.uri).await
     }
 }

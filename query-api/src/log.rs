@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use access::{Authenticated, Caller, Decision, question};
+use access::{Authenticated, Caller, Decision, Turn, question};
 use axum::{extract::State, response::Response};
 use event::{AttemptRecord, DeliveryKind, Event, EventIdentity};
 use http::StatusCode;
@@ -40,12 +40,13 @@ pub async fn attempts(
     Authenticated(caller): Authenticated,
     PathParts(id): PathParts<String>,
 ) -> Result<Response, Refusal> {
+    let mut turn = api.turn(&caller).await?;
     let subscription = api.owned(&caller, &id).await?;
     let stored = api.inner.store.attempts_of(subscription.id, ATTEMPTS_MAX).await?;
     let dead = api.inner.store.dead_letters_of(subscription.id, ATTEMPTS_MAX).await?;
     let mut attempts: Vec<AttemptRecord> =
         stored.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
-    let readable = api.readable(&caller, attempts.iter().filter_map(event_of).collect()).await?;
+    let readable = api.readable(&caller, &mut turn, attempts.iter().filter_map(event_of).collect()).await?;
     for attempt in &mut attempts {
         if event_of(attempt).is_some_and(|event| !readable.contains(&event)) {
             attempt.hide_event();
@@ -70,6 +71,7 @@ impl QueryApi {
     async fn readable(
         &self,
         caller: &Caller,
+        turn: &mut Turn,
         events: HashSet<EventIdentity>,
     ) -> Result<HashSet<EventIdentity>, Refusal> {
         let events: Vec<EventIdentity> = events.into_iter().collect();
@@ -81,7 +83,7 @@ impl QueryApi {
                 .filter_map(|(identity, json)| Some((identity, Event::stored(json.as_bytes()).ok()?)))
                 .collect();
             let questions = found.values().map(|event| question::read_anywhere(caller, event)).collect();
-            let decisions = self.inner.access.decide(questions).await;
+            let decisions = self.inner.access.decide_in(turn, questions).await;
             let permitted = found.keys().zip(decisions).filter(|(_, decision)| *decision == Decision::Permit);
             readable.extend(permitted.map(|(identity, _)| *identity));
         }

@@ -11,6 +11,8 @@ pub struct Metrics {
     pub events: IntCounter,
     /// Events left out because the reader may not see them.
     pub refused: IntCounter,
+    /// Requests turned away because their caller has too much in hand or comes too often.
+    pub busy_callers: IntCounter,
     /// Pages that stopped because the PDP gave no answer.
     pub unknown: IntCounter,
     /// Seconds a page, waiting not counted.
@@ -48,6 +50,10 @@ impl Metrics {
             refused: counter(
                 "query_api_refused_total",
                 "Events left out because the reader may not see them.",
+            )?,
+            busy_callers: counter(
+                "query_api_busy_callers_total",
+                "Requests turned away because their caller has too much in hand or comes too often.",
             )?,
             unknown: counter(
                 "query_api_unknown_total",

@@ -115,6 +115,7 @@ impl QueryApi {
         asking: Asking,
         asked: &Asked,
     ) -> Result<Response, Refusal> {
+        let turn = self.turn(caller).await?;
         let query = Query::read(asked.uri.query())?;
         let mut checks = Checks::default();
         if query.get("after").is_none() && asking.fromtime.is_none() {
@@ -133,10 +134,11 @@ impl QueryApi {
         checks.of(query.wait())?;
         checks.done()?;
         filter.subjects = self.subjects_of(about).await?;
-        self.answer(Wanted { caller, rights: Rights::ByResource, filter, size }, &query, &asked.uri).await
+        self.answer(Wanted { caller, turn, rights: Rights::ByResource, filter, size }, &query, &asked.uri).await
     }
 
     async fn seed_page(&self, caller: &Caller, resource: String, asked: &Asked) -> Result<Response, Refusal> {
+        let turn = self.turn(caller).await?;
         let query = Query::read(asked.uri.query())?;
         let mut checks = Checks::default();
         if query.get("after").is_none() && query.get("from").is_none() {
@@ -151,6 +153,6 @@ impl QueryApi {
         let size = checks.of(query.app_size())?;
         checks.of(query.wait())?;
         checks.done()?;
-        self.answer(Wanted { caller, rights: Rights::Scope, filter, size }, &query, &asked.uri).await
+        self.answer(Wanted { caller, turn, rights: Rights::Scope, filter, size }, &query, &asked.uri).await
     }
 }

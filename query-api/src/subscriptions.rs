@@ -73,6 +73,7 @@ pub async fn create(
     Authenticated(caller): Authenticated,
     body: Result<Whole, Refusal>,
 ) -> Result<Response, Refusal> {
+    let _turn = api.turn(&caller).await?;
     let new = api.checked(&caller, &body?.0).await?;
     api.has_room(&new).await?;
     let (subscription, _) = api.inner.store.create_subscription(&new).await?;
@@ -93,6 +94,7 @@ pub async fn list(
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
 ) -> Result<Response, Refusal> {
+    let _turn = api.turn(&caller).await?;
     let found = match caller.consumer() {
         Some(consumer) => api.inner.store.subscriptions_of(&consumer, SUBSCRIPTIONS_MAX).await?,
         None => Vec::new(),
@@ -107,6 +109,7 @@ pub async fn show(
     Authenticated(caller): Authenticated,
     PathParts(id): PathParts<String>,
 ) -> Result<Response, Refusal> {
+    let _turn = api.turn(&caller).await?;
     let subscription = api.owned(&caller, &id).await?;
     Ok(json_answer(StatusCode::OK, &shown(&subscription)))
 }
@@ -117,6 +120,7 @@ pub async fn delete(
     Authenticated(caller): Authenticated,
     PathParts(id): PathParts<String>,
 ) -> Result<Response, Refusal> {
+    let _turn = api.turn(&caller).await?;
     not_by_delegation(&caller)?;
     let subscription = api.owned(&caller, &id).await?;
     api.inner.store.delete_subscription(subscription.id).await?;

@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let mut world = bench.world("feed").await?;
+    // All readers are one caller here.
+    world.set("READS_PER_SECOND_PER_CALLER", "1000000");
     fill(&world).await?;
     let (store, token) = (Arc::new(world.store()), token(&world));
     let warm = Box::pin(both(&world, &store, &token, WARM)).await?;

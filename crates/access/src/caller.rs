@@ -140,6 +140,12 @@ impl Caller {
         Self { identity: Arc::new(identity), platform: None }
     }
 
+    #[cfg(test)]
+    pub(crate) fn named_for_test(claim: &str, value: &str) -> Self {
+        let claims = Claims::of(&serde_json::json!({ claim: value }));
+        Self::from_verified(&Verified { claims, expires_s: 2_000_000_000 }).expect("the claim is one")
+    }
+
     /// Whether nobody is known: the request had no token.
     pub fn is_anonymous(&self) -> bool {
         self.subject.is_anonymous()

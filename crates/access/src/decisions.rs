@@ -9,16 +9,17 @@
 //! * Misses of one ask go out together, at most [`CHUNK`] a request.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use moka::{Expiry, future::Cache};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    callers::Turn,
     metrics::AccessMetrics,
     pdp::Pdp,
     question::{Level, Question, QuestionKey},
@@ -124,8 +125,9 @@ impl Decisions {
         Self { inner: Arc::new(Inner { pdp, remembered, in_flight, tasks: TaskTracker::new(), metrics }) }
     }
 
-    /// The decisions, in the order of the questions.
-    pub(crate) async fn decide(&self, questions: Vec<Question>) -> Vec<Decision> {
+    /// The decisions, in the order of the questions. What must be asked for a caller counts in its turn; where that has no room for it,
+    /// nothing is asked and what is not remembered is unknown.
+    pub(crate) async fn decide(&self, questions: Vec<Question>, turn: Option<&mut Turn>) -> Vec<Decision> {
         let mut decisions = vec![Decision::Unknown; questions.len()];
         let mut misses = Vec::new();
         for (question, decision) in questions.into_iter().zip(&mut decisions) {
@@ -139,17 +141,18 @@ impl Decisions {
                 None => misses.push(Miss { key, question, decision }),
             }
         }
-        if !misses.is_empty() {
-            self.ask(misses).await;
+        let room = room_for(&misses, turn);
+        if let Some(room) = room.filter(|_| !misses.is_empty()) {
+            self.ask(misses, room).await;
         }
         self.inner.metrics.count(&decisions);
         decisions
     }
 
-    async fn ask(&self, misses: Vec<Miss<'_>>) {
+    async fn ask(&self, misses: Vec<Miss<'_>>, room: Room) {
         let (flights, mine) = self.board(&misses);
         for chunk in mine {
-            self.launch(chunk);
+            self.launch(chunk, Arc::clone(&room));
         }
         for miss in misses {
             let outcome = match flights.get(&miss.key) {
@@ -189,7 +192,8 @@ impl Decisions {
         (flights, chunks)
     }
 
-    fn launch(&self, chunk: Chunk) {
+    /// The caller's room is taken until all its questions were answered, also when the caller goes away.
+    fn launch(&self, chunk: Chunk, room: Room) {
         let inner = Arc::clone(&self.inner);
         let clearing = Clearing {
             inner: Arc::clone(&self.inner),
@@ -205,7 +209,7 @@ impl Decisions {
                 }
                 landed.insert(*key, outcome);
             }
-            drop(clearing);
+            drop((clearing, room));
             chunk.landed.send_replace(Some(Arc::new(landed)));
         });
     }
@@ -215,6 +219,15 @@ impl Inner {
     fn in_flight(&self) -> MutexGuard<'_, HashMap<QuestionKey, Flight>> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a caller's questions take of what it may have under way; nothing for who has no bound.
+type Room = Arc<Option<OwnedSemaphorePermit>>;
+
+fn room_for(misses: &[Miss<'_>], turn: Option<&mut Turn>) -> Option<Room> {
+    let Some(turn) = turn.filter(|_| !misses.is_empty()) else { return Some(Arc::default()) };
+    let keys: HashSet<QuestionKey> = misses.iter().map(|miss| miss.key).collect();
+    turn.questions(keys.len()).map(|room| Arc::new(Some(room)))
 }
 
 /// A question without a remembered answer, and where its decision goes.

@@ -18,6 +18,7 @@ use service::prometheus::{self, Registry};
 mod attribute;
 mod bearer;
 mod caller;
+mod callers;
 mod claims;
 mod decisions;
 mod error;
@@ -38,6 +39,7 @@ mod visitors;
 mod xacml;
 
 pub use caller::{Caller, Identity, PlatformApp, Scopes};
+pub use callers::{CallerBusy, Turn};
 pub use decisions::Decision;
 pub use error::{AuthError, SetupError, Unavailable};
 pub use extract::{AppPublisher, Authenticated, GenericReader, Publisher, Visitor};
@@ -46,6 +48,7 @@ pub use question::Question;
 pub use settings::AccessSettings;
 
 use bearer::Bearer;
+use callers::Callers;
 use decisions::Decisions;
 use keys::Keys;
 use metrics::AccessMetrics;
@@ -79,6 +82,7 @@ struct Inner {
     publishers: Rights,
     receivers: Rights,
     visitors: Visitors,
+    callers: Callers,
     metrics: AccessMetrics,
 }
 
@@ -114,6 +118,7 @@ impl Access {
                 publishers: rights()?,
                 receivers: rights()?,
                 visitors: Visitors::new(settings),
+                callers: Callers::new(settings),
                 metrics,
             }),
             asks_for: Asker::Readers,
@@ -183,7 +188,21 @@ impl Access {
     /// The decisions, in the order of the questions. Waits at most the configured timeout for a free connection to the PDP and as long
     /// again for its answer; without one the decision is [`Decision::Unknown`].
     pub async fn decide(&self, questions: Vec<Question>) -> Vec<Decision> {
-        self.rights().decisions.decide(questions).await
+        self.rights().decisions.decide(questions, None).await
+    }
+
+    /// A turn of this caller's, within what one caller may have at once and how often it may come.
+    ///
+    /// # Errors
+    /// [`CallerBusy`] at these bounds.
+    pub async fn turn(&self, caller: &Caller) -> Result<Turn, CallerBusy> {
+        self.inner.callers.turn(caller).await
+    }
+
+    /// The same as [`Access::decide`] for a caller, within the questions that it may have under way. Beyond them nothing is asked: what
+    /// is not remembered is [`Decision::Unknown`], and [`Turn::is_over`] says why.
+    pub async fn decide_in(&self, turn: &mut Turn, questions: Vec<Question>) -> Vec<Decision> {
+        self.rights().decisions.decide(questions, Some(turn)).await
     }
 
     /// The decision about one question.

@@ -37,6 +37,12 @@ pub struct AccessSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// Requests without a token that an address (of IPv6: a /64) may send a minute.
     pub anonymous_per_minute: u32,
+    /// Reads that one caller may have in hand at once.
+    pub reads_per_caller: usize,
+    /// Reads that one caller may send a second, after a burst of two seconds' worth.
+    pub reads_per_second: u32,
+    /// Questions about rights that one caller's reads may have under way at once; a page may need a thousand.
+    pub questions_per_caller: usize,
     /// Age at which the keys are loaded again in the background, so that a withdrawn one is noticed.
     pub key_refresh: Duration,
 }
@@ -63,6 +69,9 @@ impl AccessSettings {
             max_connections: env.parsed("ACCESS_MAX_CONNECTIONS", "a whole number above 0", "32"),
             trusted_proxies: networks(env, "TRUSTED_PROXIES"),
             anonymous_per_minute: env.parsed("ANONYMOUS_PER_MINUTE", "a whole number", "60"),
+            reads_per_caller: env.parsed("READS_PER_CALLER", "a whole number above 0", "32"),
+            reads_per_second: env.parsed("READS_PER_SECOND_PER_CALLER", "a whole number above 0", "500"),
+            questions_per_caller: env.parsed("READ_QUESTIONS_PER_CALLER", "a whole number from 1000", "1000"),
             key_reload_pause: Duration::from_secs(60),
             key_refresh: Duration::from_secs(300),
         };
@@ -94,6 +103,9 @@ impl AccessSettings {
             max_connections: 32,
             trusted_proxies: Vec::new(),
             anonymous_per_minute: 60,
+            reads_per_caller: 32,
+            reads_per_second: 500,
+            questions_per_caller: 1_000,
             key_reload_pause: Duration::from_secs(60),
             key_refresh: Duration::from_secs(300),
         }
@@ -117,6 +129,18 @@ impl AccessSettings {
         }
         if self.max_connections == 0 {
             env.mistake("ACCESS_MAX_CONNECTIONS", "is 0; nothing could ever be asked; example: 32");
+        }
+        if self.reads_per_caller == 0 || self.reads_per_second == 0 {
+            env.mistake(
+                "READS_PER_CALLER",
+                "and READS_PER_SECOND_PER_CALLER must be above 0; example: 32 and 500",
+            );
+        }
+        if self.questions_per_caller < 1_000 {
+            env.mistake(
+                "READ_QUESTIONS_PER_CALLER",
+                "is below 1000, which the largest page may need; example: 1000",
+            );
         }
         if self.timeout.is_zero() {
             env.mistake("ACCESS_TIMEOUT_MS", "is 0; nothing could ever be answered; example: 2000");

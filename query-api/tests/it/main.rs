@@ -9,6 +9,7 @@
 
 mod after;
 mod app_feeds;
+mod bounds;
 mod feed;
 mod log;
 mod parties;

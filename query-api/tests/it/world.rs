@@ -152,13 +152,21 @@ impl World {
         let mut kafka = KafkaSettings::plain(brokers, &format!("{name}."));
         kafka.message_timeout = Duration::from_secs(3);
         let altinn = local_altinn::start(local_altinn::Options::default()).await.unwrap();
+        let at = |path: &str| format!("{}{path}", altinn.base_url);
+        let addresses = [
+            ("OPENID_WELL_KNOWN_ENDPOINT", at("/authentication/api/v1/openid/")),
+            ("PLATFORM_CERTIFICATES", at("/platform-certificates/{issuer}-access-token-public-cert")),
+            ("AUTHORIZATION_API", at("/authorization/api/v1/")),
+            ("REGISTER_API", at("/register/api/")),
+        ];
         let mut all = BTreeMap::from([("BASE_URI", BASE), ("FEED_UNKNOWN_AFTER_WAIT_MS", "100")]);
+        all.extend(addresses.iter().map(|(name, value)| (*name, value.as_str())));
         all.extend(settings.iter().copied());
         let env = Env::from_pairs(all);
-        let config = Config::from_env(&env);
+        let (config, access) = (Config::from_env(&env), AccessSettings::from_env(&env));
         env.finish().unwrap();
         let (registry, life) = (Registry::new(), Lifecycle::new());
-        let access = Access::new(&AccessSettings::local(&altinn.base_url)).unwrap();
+        let access = Access::new(&access).unwrap();
         let producer = Producer::new(&kafka).unwrap();
         let needs = Needs { store: store.clone(), access, producer, registry: &registry, life: &life };
         let router = router(QueryApi::new(config, needs).unwrap());

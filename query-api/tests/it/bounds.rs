@@ -1,0 +1,125 @@
+//! What one caller may have at once, and that it takes nothing from others.
+
+use std::time::Instant;
+
+use futures::future::join_all;
+use http::StatusCode;
+use local_altinn::Mode;
+
+use crate::world::{Answer, GENERIC, PATIENCE, RESOURCE, World, generic};
+
+const OWN: &str = "/events/api/v1/app/party?after=0&party=50001337";
+
+fn about(party: i64) -> String {
+    format!("{GENERIC}?resource={RESOURCE}&after=0&subject=/party/{party}")
+}
+
+fn is_busy(answer: &Answer) -> bool {
+    let is_429 = answer.status == StatusCode::TOO_MANY_REQUESTS;
+    assert!(
+        !is_429 || (answer.header("retry-after") == "1" && answer.json()["code"] == "caller-busy"),
+        "{answer:?}"
+    );
+    is_429
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < until, "it did not come to pass that {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_may_have_so_many_reads_in_hand_and_others_go_on() {
+    let world = World::new(&[("READS_PER_CALLER", "2")]).await;
+    world.put((1..=2).map(|party| generic(RESOURCE, &format!("e{party}"), party))).await;
+    let (ttd, person) = (world.ttd(), world.person());
+    world.altinn.pdp().set(Mode::Hang);
+    let (first, second) = (about(1), about(2));
+    let third = async {
+        until("two reads hang", || world.altinn.pdp().requests() == 2).await;
+        world.altinn.pdp().set(Mode::Answer);
+        for path in [&first, "/events/api/v1/subscriptions", "/events/api/v1/subscriptions/1/attempts", OWN] {
+            assert!(is_busy(&world.get(&ttd, path).await), "{path}");
+        }
+        assert_eq!(world.get(&person, OWN).await.status, StatusCode::OK);
+        assert!(world.metric("query_api_busy_callers_total") > 3.5);
+    };
+    let hanging = async { tokio::join!(world.get(&ttd, &first), world.get(&ttd, &second)) };
+    let (hung, ()) = tokio::join!(hanging, third);
+    assert_eq!(
+        (hung.0.status, hung.1.status),
+        (StatusCode::SERVICE_UNAVAILABLE, StatusCode::SERVICE_UNAVAILABLE)
+    );
+    assert_eq!(world.get(&ttd, &first).await.ids(), ["e1"], "its turns come back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_may_come_so_often_and_others_are_not_counted_with_it() {
+    let world = World::new(&[("READS_PER_SECOND_PER_CALLER", "1")]).await;
+    let ttd = world.ttd();
+    let answers = join_all((0..100).map(|party| {
+        let (world, ttd) = (&world, &ttd);
+        async move { world.get(ttd, &about(party)).await }
+    }))
+    .await;
+    assert!(answers.iter().any(is_busy) && answers.iter().any(|answer| answer.status == StatusCode::OK));
+    assert_eq!(world.get(&world.person(), OWN).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_may_have_so_many_questions_under_way_and_what_is_remembered_is_free() {
+    let world = World::new(&[]).await;
+    world.put((0..1_200).map(|n| generic(RESOURCE, &format!("e{n}"), n))).await;
+    let (ttd, other) =
+        (world.ttd(), world.altinn.enterprise_token(None, "311783777", &["altinn:events.subscribe"]));
+    let page = |after: &str| format!("{GENERIC}?resource={RESOURCE}&after={after}&size=600");
+    assert_eq!(world.get(&ttd, &about(1)).await.ids(), ["e1"]);
+    world.altinn.pdp().set(Mode::Hang);
+    let (all, rest) = (page("0"), page("e599"));
+    let more = async {
+        until("six hundred questions are under way", || world.altinn.pdp().requests() == 7).await;
+        assert!(is_busy(&world.get(&ttd, &rest).await));
+        assert_eq!(world.get(&ttd, &about(1)).await.ids(), ["e1"]);
+        world.altinn.pdp().set(Mode::Answer);
+        assert_eq!(world.get(&other, &rest).await.status, StatusCode::OK);
+    };
+    let (hung, ()) = tokio::join!(world.get(&ttd, &all), more);
+    assert_eq!(hung.status, StatusCode::SERVICE_UNAVAILABLE, "the PDP gave no answer");
+}
+
+/// Reads when the caller's turn has come: who waits has a place before it has given its turn back.
+async fn in_turn(world: &World, token: &str, path: &str) -> Answer {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let answer = world.get(token, path).await;
+        if !is_busy(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < until, "no turn came");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_an_event_takes_none_of_its_callers_turns() {
+    let world = World::new(&[("READS_PER_CALLER", "1")]).await;
+    let (ttd, path) = (world.ttd(), format!("{GENERIC}?resource={RESOURCE}&after=0&wait=25"));
+    let meanwhile = async {
+        world.until("query_api_waiting", 2.0).await;
+        assert!(in_turn(&world, &ttd, &about(1)).await.ids().is_empty());
+        world.put([generic(RESOURCE, "e", 1)]).await;
+    };
+    let waiting = async {
+        let first = world.get(&ttd, &path);
+        let second = async {
+            world.until("query_api_waiting", 1.0).await;
+            in_turn(&world, &ttd, &path).await
+        };
+        tokio::join!(first, second)
+    };
+    let (read, ()) = tokio::join!(waiting, meanwhile);
+    assert_eq!((read.0.ids(), read.1.ids()), (vec!["e".to_owned()], vec!["e".to_owned()]));
+}
