@@ -1,19 +1,23 @@
 //! The one HTTP server in front: any mix of ingest's and query-api's routes on one address.
 //!
 //! Before routing it does what the gateway of the existing service did (contract §10, trap 1): doubled slashes collapse, and one
-//! trailing slash is ignored.
+//! trailing slash is ignored. Every answer says that nobody may keep it, and that it is what its content type says.
 
 use std::{net::SocketAddr, str::FromStr};
 
 use axum::{
-    Router, ServiceExt, extract::Request, middleware::from_fn, response::IntoResponse, serve::ListenerExt,
+    Router, ServiceExt,
+    extract::Request,
+    middleware::from_fn,
+    response::{IntoResponse, Response},
+    serve::ListenerExt,
 };
-use http::{Method, StatusCode, Uri, uri::PathAndQuery};
+use http::{HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
 use service::{problem::Problem, trace};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
-use tower::util::MapRequestLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// Serves `routes` on `listener` until `stop`, then finishes the requests in hand.
@@ -45,6 +49,15 @@ fn whole(routes: Router) -> Router {
         .fallback(unknown)
         .layer(panicked)
         .layer(from_fn(trace::refusals))
+        .layer(MapResponseLayer::new(not_kept))
+}
+
+/// Answers are for who asked: no cache keeps them, and no browser guesses what they are.
+fn not_kept(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 async fn other_method(method: Method) -> Problem {
@@ -124,6 +137,26 @@ mod tests {
                     assert!(allowed.to_str().unwrap().contains(known), "{allowed:?}");
                 }
             }
+        }
+    }
+
+    #[tokio::test]
+    #[allow(clippy::panic, reason = "it is what happens to the request")]
+    async fn no_answer_is_kept_or_guessed_at() {
+        let routes = Router::new().route("/well", get(|| async { "well" })).route(
+            "/panics",
+            get(|| async {
+                if true {
+                    panic!("on purpose")
+                }
+            }),
+        );
+        for (path, status) in [("/well", 200), ("/panics", 500), ("/nowhere", 404)] {
+            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            let answer = whole(routes.clone()).oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), status, "{path}");
+            assert_eq!(answer.headers()["cache-control"], "no-store", "{path}");
+            assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{path}");
         }
     }
 

@@ -57,6 +57,11 @@ impl Services {
         self.has(Service::Ingest) || self.has(Service::QueryApi)
     }
 
+    /// Whether any of the set asks who calls or what may be done.
+    pub fn has_access(&self) -> bool {
+        self.0.iter().any(|service| *service != Service::Projector)
+    }
+
     /// Whether any of the set needs Postgres; ingest never connects to it.
     pub fn has_store(&self) -> bool {
         self.0.iter().any(|service| *service != Service::Ingest)
@@ -96,18 +101,37 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Reads every setting of what production runs: whom we believe must be named.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with all mistakes.
+    pub fn for_run(env: &Env) -> Result<Self, ConfigError> {
+        let settings = Self::read(env);
+        if settings.services.has_access() {
+            settings.access.demand_addresses(env);
+        }
+        env.finish()?;
+        Ok(settings)
+    }
+
     /// Reads every setting.
     ///
     /// # Errors
     /// [`ConfigError`] with all mistakes.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let settings = Self::read(env);
+        env.finish()?;
+        Ok(settings)
+    }
+
+    fn read(env: &Env) -> Self {
         let partitions: i32 =
             env.parsed("TOPIC_PARTITIONS", "partitions of every topic, 0 for each topic's own", "0");
         let replication: i32 = env.parsed("TOPIC_REPLICATION", "replicas of every topic, at least 1", "3");
         if replication < 1 {
             env.mistake("TOPIC_REPLICATION", "must be at least 1; example: 3");
         }
-        let settings = Self {
+        Self {
             services: env.parsed(
                 "SERVICES",
                 "names of services with commas between them",
@@ -129,15 +153,25 @@ impl Settings {
             dispatcher: dispatcher::Config::from_env(env),
             query_api: query_api::Config::from_env(env),
             table: env.table(),
-        };
-        env.finish()?;
-        Ok(settings)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_production_runs_names_whom_we_believe() {
+        let mistakes = |services: &'static str| {
+            let env = Env::from_pairs([("SERVICES", services)]);
+            Settings::for_run(&env).err().map_or(0, |error| error.0.len())
+        };
+        for services in ["ingest", "dispatcher", "query-api", "ingest,projector,dispatcher,query-api"] {
+            assert_eq!(mistakes(services), 4, "{services}");
+        }
+        assert_eq!(mistakes("projector"), 0);
+    }
 
     #[test]
     fn a_service_that_does_not_exist_is_a_mistake_with_the_names_that_do() {

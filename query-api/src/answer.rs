@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use access::{AuthError, Caller, Turn};
 use axum::response::{IntoResponse, Response};
-use event::{Event, subject};
+use event::{Event, Sequence, subject};
 use http::{HeaderName, HeaderValue, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use store::FeedFilter;
@@ -21,6 +21,9 @@ use crate::{
 /// What is not encoded in a link.
 const PLAIN: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/');
+
+/// Stretches that are looked through for an event that anybody may see.
+const STRETCHES_MAX: usize = 20;
 
 /// What a reader wants to see.
 pub struct Wanted<'a> {
@@ -45,18 +48,37 @@ impl QueryApi {
         let Wanted { caller, mut turn, rights, filter, size } = wanted;
         // The path may hold anything, too.
         check_text("resource", filter.resource.as_deref().unwrap_or_default())?;
+        if caller.is_anonymous() && !self.shows_anything(caller, &mut turn, rights, &filter).await? {
+            return Err(Refusal::Caller(AuthError::Missing));
+        }
         let wait = if caller.is_anonymous() { Duration::ZERO } else { query.wait()? };
         let after = self.position(query, &filter).await?;
         let reading = Reading { caller, rights, filter, after, size, wait };
         let read = self.read(&reading, &mut turn).await?;
-        // Whether there is nothing or nothing for everybody is not told apart.
-        let sees_nothing = read.events.is_empty() && (read.refused > 0 || query.get("after").is_none());
-        if caller.is_anonymous() && sees_nothing {
-            return Err(Refusal::Caller(AuthError::Missing));
-        }
         let subject = self.subject_of_link(&read, &reading.filter).await;
         let config = &self.inner.config;
         Ok(page(&read, &Link { config, uri, query, filter: &reading.filter, subject }))
+    }
+
+    /// Whether the feed has an event that this caller may see. Where it has none, nothing about it is told: whether there is nothing, or
+    /// nothing for everybody, looks the same from the start and from any position.
+    async fn shows_anything(
+        &self,
+        caller: &Caller,
+        turn: &mut Turn,
+        rights: Rights,
+        filter: &FeedFilter,
+    ) -> Result<bool, Refusal> {
+        let (filter, mut after) = (filter.clone(), Sequence(0));
+        let reading = Reading { caller, rights, filter, after, size: 1, wait: Duration::ZERO };
+        for _ in 0..STRETCHES_MAX {
+            let page = self.scan(&reading, turn, after).await?;
+            if !page.events.is_empty() || !page.more {
+                return Ok(!page.events.is_empty());
+            }
+            after = page.position;
+        }
+        Ok(false)
     }
 
     /// A header cannot be in a link: the subject of the first event stands for the alternative one (contract §1.7). None where that
@@ -132,7 +154,6 @@ fn next(page: &Page, link: &Link<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use event::Sequence;
     use service::env::Env;
 
     use super::*;

@@ -131,7 +131,13 @@ impl QueryApi {
         }
     }
 
-    async fn scan(&self, reading: &Reading<'_>, turn: &mut Turn, after: Sequence) -> Result<Page, Refusal> {
+    /// A stretch of the feed, without waiting.
+    pub(crate) async fn scan(
+        &self,
+        reading: &Reading<'_>,
+        turn: &mut Turn,
+        after: Sequence,
+    ) -> Result<Page, Refusal> {
         let _timer = self.inner.metrics.page_seconds.start_timer();
         let mut page = Page { events: Vec::new(), position: after, refused: 0, more: true };
         for look in 0..self.inner.config.scan_chunks {

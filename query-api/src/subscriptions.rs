@@ -1,5 +1,7 @@
 //! `/events/api/v1/subscriptions` (contract §6). The owner of a subscription is its creator.
 
+use std::borrow::Cow;
+
 use access::{AuthError, Authenticated, Caller, Decision, extract::SUBSCRIBE, question};
 use axum::{
     Json,
@@ -11,6 +13,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
 use store::NewSubscription;
+use url::Url;
 
 use crate::{
     QueryApi,
@@ -26,7 +29,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
     id: i64,
-    end_point: &'a str,
+    end_point: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source_filter: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,10 +45,19 @@ struct Shown<'a> {
     validated: bool,
 }
 
-fn shown(subscription: &Subscription) -> Shown<'_> {
+/// An endpoint may hold a secret, in its parameters or its path: who reads by delegation sees where it is, and no more.
+fn endpoint_for<'a>(caller: &Caller, endpoint: &'a str) -> Cow<'a, str> {
+    if caller.is_by_delegation() {
+        Cow::Owned(Url::parse(endpoint).map(|url| url.origin().ascii_serialization()).unwrap_or_default())
+    } else {
+        Cow::Borrowed(endpoint)
+    }
+}
+
+fn shown<'a>(subscription: &'a Subscription, caller: &Caller) -> Shown<'a> {
     Shown {
         id: subscription.id.0,
-        end_point: &subscription.endpoint,
+        end_point: endpoint_for(caller, &subscription.endpoint),
         source_filter: subscription.source_filter.as_deref(),
         resource_filter: subscription.resource_filter.as_deref(),
         subject_filter: subscription.subject_filter.as_deref(),
@@ -81,7 +93,7 @@ pub async fn create(
         // The row stays whatever becomes of the append; the sweep tries again.
         api.validate(&subscription, Micros::now()).await.ok();
     }
-    let mut response = json_answer(StatusCode::CREATED, &shown(&subscription));
+    let mut response = json_answer(StatusCode::CREATED, &shown(&subscription, &caller));
     let location = format!("/events/api/v1/subscriptions/{}", subscription.id);
     if let Ok(value) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, value);
@@ -99,7 +111,7 @@ pub async fn list(
         Some(consumer) => api.inner.store.subscriptions_of(&consumer, SUBSCRIPTIONS_MAX).await?,
         None => Vec::new(),
     };
-    let list: Vec<Shown<'_>> = found.iter().map(shown).collect();
+    let list: Vec<Shown<'_>> = found.iter().map(|one| shown(one, &caller)).collect();
     Ok(json_answer(StatusCode::OK, &json!({"count": list.len(), "subscriptions": list})))
 }
 
@@ -111,7 +123,7 @@ pub async fn show(
 ) -> Result<Response, Refusal> {
     let _turn = api.turn(&caller).await?;
     let subscription = api.owned(&caller, &id).await?;
-    Ok(json_answer(StatusCode::OK, &shown(&subscription)))
+    Ok(json_answer(StatusCode::OK, &shown(&subscription, &caller)))
 }
 
 /// DELETE: effective on every dispatcher within two seconds.

@@ -9,9 +9,12 @@ use crate::{platform::Platform, settings::Settings};
 
 /// Arguments of `run`.
 #[derive(ClapArgs, Debug)]
-#[command(
-    after_help = "Example, beside `make run`:\n  LISTEN=127.0.0.1:5090 ADMIN_LISTEN=127.0.0.1:5091 altinn-events run --services query-api"
-)]
+#[command(after_help = "Example, beside `make run` (production names its own Altinn, by https):
+  export OPENID_WELL_KNOWN_ENDPOINT=http://localhost:5101/authentication/api/v1/openid/
+  export PLATFORM_CERTIFICATES=http://localhost:5101/platform-certificates/{issuer}-access-token-public-cert
+  export AUTHORIZATION_API=http://localhost:5101/authorization/api/v1/
+  export REGISTER_API=http://localhost:5101/register/api/
+  LISTEN=127.0.0.1:5090 ADMIN_LISTEN=127.0.0.1:5091 altinn-events run --services query-api")]
 pub struct Args {
     /// Which services, with commas between the names (default: SERVICES, else all four).
     #[arg(long)]
@@ -27,7 +30,7 @@ pub async fn run(args: Args, env: Env) -> Result<(), Failure> {
         Some(services) => Env::process_with([("SERVICES".to_owned(), services)]),
         None => env,
     };
-    let settings = Settings::from_env(&env)?;
+    let settings = Settings::for_run(&env)?;
     for setting in settings.table.iter().filter(|setting| setting.value != setting.default) {
         tracing::info!(name = setting.name, value = setting.value, "setting");
     }

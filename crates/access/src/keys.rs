@@ -3,8 +3,8 @@
 //! State: the present key set, swapped as a whole. Rules:
 //!
 //! * The first load happens with the first token. An unknown key id loads again, at most once in `reload_pause`.
-//! * Keys older than `refresh_after` are loaded again in the background, so that a withdrawn key is noticed. While that fails
-//!   the known keys go on counting.
+//! * Keys older than `refresh_after` are loaded again in the background when one is used, so that a withdrawn key is noticed. While that
+//!   fails the known keys go on counting, until they are older than `age_max`: then nothing is verified with them.
 //! * One load runs at a time; everybody who needs it waits for that one.
 //! * A failed load may be repeated after [`RETRY`].
 
@@ -83,6 +83,7 @@ pub(crate) struct Keys {
     metadata: Url,
     reload_pause: Duration,
     refresh_after: Duration,
+    age_max: Duration,
     current: ArcSwap<KeySet>,
     gate: Mutex<Gate>,
     tasks: TaskTracker,
@@ -99,6 +100,7 @@ impl Keys {
             metadata,
             reload_pause: settings.key_reload_pause,
             refresh_after: settings.key_refresh,
+            age_max: settings.key_age_max,
             current: ArcSwap::default(),
             gate: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -106,20 +108,26 @@ impl Keys {
     }
 
     /// The key with this id.
-    pub(crate) async fn find(&self, id: &str) -> Result<Arc<Key>, KeyError> {
-        if let Some(key) = self.current.load().by_id.get(id) {
+    pub(crate) async fn find(self: &Arc<Self>, id: &str) -> Result<Arc<Key>, KeyError> {
+        if let Some(key) = self.present().by_id.get(id) {
             return Ok(Arc::clone(key));
         }
         self.load_for(id).await
     }
 
-    /// Whether the present set holds this key. Starts a background load when the set has grown old.
+    /// Whether the present set holds this key.
     pub(crate) fn holds(self: &Arc<Self>, fingerprint: &Fingerprint) -> bool {
-        let set = self.current.load();
-        if set.loaded.is_some_and(|loaded| loaded.elapsed() >= self.refresh_after) {
+        self.present().by_id.values().any(|key| key.fingerprint == *fingerprint)
+    }
+
+    /// The keys that count now. Starts a background load when they have grown old; beyond the greatest age there are none.
+    fn present(self: &Arc<Self>) -> Arc<KeySet> {
+        let set = self.current.load_full();
+        let age = set.loaded.map(|loaded| loaded.elapsed()).unwrap_or_default();
+        if set.loaded.is_some() && age >= self.refresh_after {
             self.refresh();
         }
-        set.by_id.values().any(|key| key.fingerprint == *fingerprint)
+        if age >= self.age_max { Arc::default() } else { set }
     }
 
     fn refresh(self: &Arc<Self>) {
@@ -136,9 +144,9 @@ impl Keys {
         });
     }
 
-    async fn load_for(&self, id: &str) -> Result<Arc<Key>, KeyError> {
+    async fn load_for(self: &Arc<Self>, id: &str) -> Result<Arc<Key>, KeyError> {
         let mut gate = self.gate.lock().await;
-        let found = |keys: &Self| keys.current.load().by_id.get(id).map(Arc::clone);
+        let found = |keys: &Arc<Self>| keys.present().by_id.get(id).map(Arc::clone);
         if let Some(key) = found(self) {
             return Ok(key);
         }

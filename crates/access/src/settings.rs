@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use service::env::Env;
-use url::Url;
+use url::{Host, Url};
 
 /// Where the neighbours are and how long their answers count. Names as in the contract (§8.3), one variable each.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct AccessSettings {
     pub questions_per_caller: usize,
     /// Age at which the keys are loaded again in the background, so that a withdrawn one is noticed.
     pub key_refresh: Duration,
+    /// Age at which the keys count no more, also where they cannot be loaded again.
+    pub key_age_max: Duration,
 }
 
 const PERMIT_TTL_MAX: Duration = Duration::from_secs(60);
@@ -74,6 +76,7 @@ impl AccessSettings {
             questions_per_caller: env.parsed("READ_QUESTIONS_PER_CALLER", "a whole number from 1000", "1000"),
             key_reload_pause: Duration::from_secs(60),
             key_refresh: Duration::from_secs(300),
+            key_age_max: env.duration_ms("OPENID_KEYS_AGE_MAX_MS", 3_600_000),
         };
         settings.check(env);
         settings
@@ -108,6 +111,24 @@ impl AccessSettings {
             questions_per_caller: 1_000,
             key_reload_pause: Duration::from_secs(60),
             key_refresh: Duration::from_secs(300),
+            key_age_max: Duration::from_secs(3_600),
+        }
+    }
+
+    /// The addresses of those whom we believe must be set, and be https but on this machine: a mistake in `env` for each that is not.
+    pub fn demand_addresses(&self, env: &Env) {
+        let Self { open_id_well_known, platform_certificates, authorization_api, register_api, .. } = self;
+        for (name, address) in [
+            ("OPENID_WELL_KNOWN_ENDPOINT", open_id_well_known.as_str()),
+            ("PLATFORM_CERTIFICATES", platform_certificates),
+            ("AUTHORIZATION_API", authorization_api.as_str()),
+            ("REGISTER_API", register_api.as_str()),
+        ] {
+            if !env.is_set(name) {
+                env.mistake(name, &format!("must be set; example beside `make run`: {address}"));
+            } else if !is_trustworthy(address) {
+                env.mistake(name, "must be https, but on this machine; what comes from there is believed");
+            }
         }
     }
 
@@ -146,6 +167,18 @@ impl AccessSettings {
             env.mistake("ACCESS_TIMEOUT_MS", "is 0; nothing could ever be answered; example: 2000");
         }
     }
+}
+
+/// https, or this machine itself.
+fn is_trustworthy(address: &str) -> bool {
+    let Ok(url) = Url::parse(address) else { return false };
+    let is_loopback = match url.host() {
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || is_loopback
 }
 
 fn local_certificates(base_url: &str) -> String {
@@ -221,6 +254,36 @@ mod tests {
         ]);
         drop(AccessSettings::from_env(&env));
         assert_eq!(env.finish().unwrap_err().0.len(), 6);
+    }
+
+    #[test]
+    fn the_addresses_of_those_whom_we_believe_are_demanded() {
+        let mistakes = |pairs: &[(&'static str, &str)]| {
+            let env = Env::from_pairs(pairs.iter().copied());
+            AccessSettings::from_env(&env).demand_addresses(&env);
+            env.finish().err().map_or(0, |error| error.0.len())
+        };
+        assert_eq!(mistakes(&[]), 4);
+        let with = |base: &str| {
+            let certificates = format!("{base}/{{issuer}}");
+            mistakes(&[
+                ("OPENID_WELL_KNOWN_ENDPOINT", base),
+                ("PLATFORM_CERTIFICATES", &certificates),
+                ("AUTHORIZATION_API", base),
+                ("REGISTER_API", base),
+            ])
+        };
+        for (base, expected) in [
+            ("https://platform.altinn.no", 0),
+            ("http://localhost:5101", 0),
+            ("http://127.0.0.1:5101", 0),
+            ("http://[::1]:5101", 0),
+            ("http://platform.altinn.no", 4),
+            ("http://localhost.example.no", 4),
+            ("http://10.0.0.1", 4),
+        ] {
+            assert_eq!(with(base), expected, "{base}");
+        }
     }
 
     #[test]

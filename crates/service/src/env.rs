@@ -78,6 +78,11 @@ impl Env {
         self.asked().settings.insert(name, setting);
     }
 
+    /// Whether the variable is set.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
     /// A text with a default.
     pub fn text(&self, name: &'static str, default: &str) -> String {
         let value = self.get(name).unwrap_or(default).to_owned();

@@ -182,8 +182,10 @@ async fn read_instance(world: &World, token: Option<&str>, rest: &str) -> Answer
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_is_not_read_without_a_login_where_the_policy_does_not_permit_it() {
     let world = with_an_instance().await;
-    for rest in [format!("{HOLDER}/{GUID}"), format!("{HOLDER}/{GUID}?after=0"), format!("{HOLDER}/unknown")]
-    {
+    let instance = format!("{HOLDER}/{GUID}");
+    let places = ["", "?after=0", "?after=one", "?after=two", "?after=nobody-knows-it", "?after=c1.x"];
+    let of_instance = places.iter().map(|after| format!("{instance}{after}"));
+    for rest in of_instance.chain([format!("{HOLDER}/unknown"), format!("{HOLDER}/unknown?after=0")]) {
         let refused = read_instance(&world, None, &rest).await;
         assert_eq!((refused.status, refused.body.as_str()), (StatusCode::UNAUTHORIZED, ""), "{rest}");
     }
@@ -202,8 +204,10 @@ async fn an_instance_is_read_without_a_login_where_the_policy_permits_it() {
     assert_eq!(encoded.ids(), ["one", "two"]);
     let end = format!("{HOLDER}/{GUID}?after={}&wait=30", page.header("feed-cursor"));
     assert!(read_instance(&world, None, &end).await.ids().is_empty(), "nobody waits at the end");
-    let unknown = read_instance(&world, None, &format!("{HOLDER}/unknown")).await;
-    assert_eq!(unknown.status, StatusCode::UNAUTHORIZED);
+    for after in ["", "?after=0", "?after=one", "?after=nobody-knows-it", "?after=c1.x"] {
+        let unknown = read_instance(&world, None, &format!("{HOLDER}/unknown{after}")).await;
+        assert_eq!((unknown.status, unknown.body.as_str()), (StatusCode::UNAUTHORIZED, ""), "{after}");
+    }
     assert_eq!(read_instance(&world, None, "nonsense").await.status, StatusCode::BAD_REQUEST);
 }
 

@@ -252,3 +252,23 @@ async fn a_person_has_a_hundred_subscriptions_at_most_and_may_repeat_each() {
     let repeated = post(&world, &world.person(), &body(42)).await;
     assert_eq!((repeated.status, repeated.json()["validated"].clone()), (StatusCode::CREATED, json!(true)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_by_delegation_sees_no_secret_of_an_endpoint() {
+    let world = World::new(&[("VALIDATIONS_MAX", "0")]).await;
+    let body = format!(
+        r#"{{"endPoint":"https://hooks.example.no:8443/services/hush?code=hush","resourceFilter":"{RESOURCE}"}}"#
+    );
+    let made = post(&world, &world.ttd(), &body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    let one = format!("{PATH}/{}", made.json()["id"]);
+    let request = local_altinn::TokenRequest::enterprise(Some("ttd"), "991825827", &[]);
+    let supplier = world.altinn.token(&request.supplied_by("310075728"));
+    for path in [PATH, &one] {
+        let answer = world.get(&supplier, path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        assert!(!answer.body.contains("hush"), "{path}: {}", answer.body);
+        assert!(answer.body.contains(r#""endPoint":"https://hooks.example.no:8443""#), "{}", answer.body);
+        assert!(world.get(&world.ttd(), path).await.body.contains("?code=hush"), "its creator sees it whole");
+    }
+}

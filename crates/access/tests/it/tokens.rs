@@ -143,6 +143,42 @@ async fn a_withdrawn_key_is_noticed_without_a_new_one() {
 }
 
 #[tokio::test]
+async fn a_withdrawn_key_is_noticed_when_every_token_is_a_new_one() {
+    let local = local().await;
+    let mut settings = settings(&local);
+    (settings.key_reload_pause, settings.key_refresh) = (Duration::ZERO, Duration::ZERO);
+    let access = Access::new(&settings).unwrap();
+    let token = |user| local.personal_token(user, 50_001_337, &[]);
+    assert_eq!(refusal(&access, &token(1)).await, None);
+    let signed: Vec<String> = (2..1_000).map(token).collect();
+    local.rotate_keys(false).unwrap();
+    let (mut unseen, access) = (signed.iter(), &access);
+    eventually("a token is refused", || {
+        let token = unseen.next().unwrap();
+        async move { refusal(access, token).await == Some(AuthError::Invalid) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn keys_that_are_too_old_verify_nothing() {
+    let local = local().await;
+    let mut settings = settings(&local);
+    (settings.key_reload_pause, settings.key_age_max) = (Duration::ZERO, Duration::from_secs(1));
+    let access = &Access::new(&settings).unwrap();
+    let (first, second) = (&local.personal_token(1, 1, &[]), &local.personal_token(2, 2, &[]));
+    let counts = async |token: &String| refusal(access, token).await.is_none();
+    assert!(counts(first).await, "it is remembered now");
+    local.set_openid(Mode::Fail(500));
+    for token in [first, second] {
+        let unavailable = || async { refusal(access, token).await == Some(AuthError::Unavailable) };
+        eventually("nobody can say whether it counts", unavailable).await;
+    }
+    local.set_openid(Mode::Answer);
+    eventually("it counts again", || async { counts(first).await && counts(second).await }).await;
+}
+
+#[tokio::test]
 async fn without_keys_the_answer_is_unavailable_and_it_recovers() {
     let (local, access) = platform().await;
     let token = local.enterprise_token(Some("ttd"), "991825827", &[]);
