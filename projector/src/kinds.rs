@@ -10,6 +10,9 @@ use crate::{
     projection::Kind,
 };
 
+/// Conflicts of a batch that are told one by one; all of them are counted.
+const CONFLICTS_TOLD: usize = 20;
+
 /// `events` becomes the feed.
 #[derive(Debug)]
 pub struct Events;
@@ -31,7 +34,16 @@ impl Kind for Events {
         let outcome = store.write_batch(Self::TOPIC, rows, steps).await?;
         metrics.stored.inc_by(outcome.stored);
         metrics.repeated.inc_by(outcome.repeated);
-        metrics.conflicting.inc_by(outcome.conflicting);
+        metrics.conflicting.inc_by(u64::try_from(outcome.conflicts.len()).unwrap_or(u64::MAX));
+        for conflict in outcome.conflicts.iter().take(CONFLICTS_TOLD) {
+            tracing::warn!(
+                kept.partition = conflict.kept.0,
+                kept.offset = conflict.kept.1,
+                dropped.partition = conflict.dropped.0,
+                dropped.offset = conflict.dropped.1,
+                "an event was published again with other content; the first one is kept"
+            );
+        }
         metrics.head.set(outcome.head);
         if outcome.leapt {
             tracing::warn!(

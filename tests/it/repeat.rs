@@ -49,6 +49,17 @@ async fn publishing_again_is_harmless() {
     probe::everything_is_stored(&world).await;
     assert_eq!(platform.metric("projector_repeated_total"), 2.0);
     assert_eq!(platform.metric("projector_conflicting_total"), 0.0);
+    // The same id with other data is answered the same and counted; the first one stays.
+    let mut changed = event.clone();
+    changed["data"] = "other".into();
+    assert_eq!(client.publish(&changed).await.unwrap(), 200);
+    until("the conflict is counted", || async {
+        let counted = platform.metric("projector_conflicting_total");
+        if counted == 1.0 { Ok(()) } else { Err(format!("{counted}")) }
+    })
+    .await;
+    probe::nothing_is_left_to_push(&world).await;
+    assert_eq!(probe::delivered(&world, "repeat").get("again"), Some(&2));
     platform.stop().await;
 }
 

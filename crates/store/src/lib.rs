@@ -27,4 +27,4 @@ pub use error::StoreError;
 pub use feed::{FeedFilter, FeedHead, FeedPage, StoredEvent, Stretch};
 pub use pool::{Store, StoreSettings};
 pub use subscriptions::NewSubscription;
-pub use write::{Advance, BatchOutcome, NewEvent};
+pub use write::{Advance, BatchOutcome, Conflict, NewEvent};

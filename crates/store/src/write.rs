@@ -39,18 +39,33 @@ pub struct Advance {
 }
 
 /// What became of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchOutcome {
     /// New rows.
     pub stored: u64,
     /// Events that were there already, or twice in the batch.
     pub repeated: u64,
     /// Those of them whose content differs.
-    pub conflicting: u64,
+    pub conflicts: Vec<Conflict>,
     /// The newest sequence number now.
     pub head: i64,
     /// Whether the database's timeline had changed: readers may see events again.
     pub leapt: bool,
+}
+
+/// An event that was there already with other content: the places of both on the log, as (partition, offset).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The one that is kept.
+    pub kept: (i32, i64),
+    /// The one that came later and is dropped.
+    pub dropped: (i32, i64),
+}
+
+/// What is stored under an identity.
+struct Known<'e> {
+    json: Cow<'e, str>,
+    place: (i32, i64),
 }
 
 pub(crate) struct Head {
@@ -152,7 +167,7 @@ impl Store {
         &self,
         tx: &mut Tx<'_>,
         identities: &[EventIdentity],
-    ) -> Result<HashMap<u128, Cow<'static, str>>, StoreError> {
+    ) -> Result<HashMap<u128, Known<'static>>, StoreError> {
         let mut places = HashMap::new();
         for (asked, first) in self.closed.questions(identities) {
             let rows = sqlx::query(include_str!("../sql/find_identities.sql"))
@@ -161,7 +176,8 @@ impl Store {
                 .fetch_all(&mut **tx)
                 .await?;
             for row in rows {
-                places.insert(row.try_get::<i64, _>(1)?, row.try_get::<Uuid, _>(0)?.as_u128());
+                let identity = row.try_get::<Uuid, _>(0)?.as_u128();
+                places.insert(row.try_get::<i64, _>(1)?, (identity, (row.try_get(2)?, row.try_get(3)?)));
             }
         }
         if places.is_empty() {
@@ -174,8 +190,9 @@ impl Store {
             .await?;
         let mut known = HashMap::with_capacity(rows.len());
         for row in rows {
-            if let Some(identity) = places.get(&row.try_get::<i64, _>(0)?) {
-                known.insert(*identity, Cow::Owned(row.try_get::<String, _>(1)?));
+            if let Some((identity, place)) = places.get(&row.try_get::<i64, _>(0)?) {
+                let json = Cow::Owned(row.try_get::<String, _>(1)?);
+                known.insert(*identity, Known { json, place: *place });
             }
         }
         Ok(known)
@@ -248,23 +265,26 @@ async fn make_room(tx: &mut Tx<'_>, head: &Head, first: i64, last: i64) -> Resul
     Ok(())
 }
 
-/// The events that are new, in order, and the counts of the others.
+/// The events that are new, in order, and what became of the others.
 fn sort_out<'e>(
     events: &'e [NewEvent],
     identities: &[EventIdentity],
-    mut known: HashMap<u128, Cow<'e, str>>,
+    mut known: HashMap<u128, Known<'e>>,
 ) -> (Vec<(&'e NewEvent, EventIdentity)>, BatchOutcome) {
     let mut fresh = Vec::with_capacity(events.len());
     let mut outcome = BatchOutcome::default();
     for (new, identity) in events.iter().zip(identities) {
+        let place = (new.kafka_partition, new.kafka_offset);
         match known.get(&identity.0) {
             None => {
-                known.insert(identity.0, Cow::Borrowed(new.event.json()));
+                known.insert(identity.0, Known { json: Cow::Borrowed(new.event.json()), place });
                 fresh.push((new, *identity));
             }
             Some(stored) => {
                 outcome.repeated += 1;
-                outcome.conflicting += u64::from(stored != new.event.json());
+                if stored.json != new.event.json() {
+                    outcome.conflicts.push(Conflict { kept: stored.place, dropped: place });
+                }
             }
         }
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::{batch, event, event_of, store};
 use event::{EventIdentity, Micros, Sequence};
-use store::{FeedFilter, StoreError, Stretch};
+use store::{Conflict, FeedFilter, StoreError, Stretch};
 
 fn stretch(head: Sequence, after: Sequence, limit: i64, scan: i64) -> Stretch {
     Stretch { head, after, limit, scan }
@@ -58,7 +58,7 @@ async fn publishing_again_is_harmless_also_when_the_first_copy_is_in_an_older_pa
 }
 
 #[tokio::test]
-async fn the_same_event_twice_in_a_batch_is_one_row_and_other_content_is_counted() {
+async fn the_same_event_twice_is_one_row_and_other_content_is_told_with_both_places() {
     let store = store("twice", 1_000).await;
     let (events, step) = batch(
         0,
@@ -66,7 +66,16 @@ async fn the_same_event_twice_in_a_batch_is_one_row_and_other_content_is_counted
         vec![event("1", "/party/1", "a"), event("1", "/party/1", "a"), event("1", "/party/1", "b")],
     );
     let outcome = store.write_batch("events", &events, &[step]).await.unwrap();
-    assert_eq!((outcome.stored, outcome.repeated, outcome.conflicting), (1, 2, 1));
+    assert_eq!((outcome.stored, outcome.repeated), (1, 2));
+    assert_eq!(outcome.conflicts, [Conflict { kept: (0, 0), dropped: (0, 2) }]);
+    let (events, step) = batch(0, 3, vec![event("1", "/party/1", "c"), event("1", "/party/1", "a")]);
+    let outcome = store.write_batch("events", &events, &[step]).await.unwrap();
+    assert_eq!((outcome.stored, outcome.repeated), (0, 2));
+    assert_eq!(
+        outcome.conflicts,
+        [Conflict { kept: (0, 0), dropped: (0, 3) }],
+        "with one that was stored before"
+    );
     let identity = EventIdentity::of("urn:altinn:resource:r1", "https://x.no/a", "1");
     let repeats =
         store.repeats(&[(identity, 0, 0), (identity, 0, 1), (EventIdentity(7), 0, 0)]).await.unwrap();
