@@ -1,8 +1,10 @@
-//! Appends records until the log has acknowledged every one. Failed appends are repeated, never dropped.
+//! Appends records until the log has acknowledged every one. Failed appends are repeated, never dropped; a record that the log can
+//! never take is parked without what makes it too large.
 
 use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
+use event::topics;
 use kafka_loop::{Ack, AppendError, Outgoing, Producer};
 
 use crate::metrics::Metrics;
@@ -28,7 +30,28 @@ pub(crate) fn headers(pairs: Vec<(&'static str, String)>) -> Vec<Header> {
     pairs.into_iter().map(|(name, value)| (Cow::Borrowed(name), value.into_bytes())).collect()
 }
 
+/// Why a record stands among the dead letters, or the rejected ones, without its value.
+const TOO_LARGE: &str = "too large for the log; its value was left out";
+/// What stands for a value that was left out.
+const NO_VALUE: &[u8] = b"null";
+/// Longest key and longest header that a record without its value keeps.
+const KEPT_MAX: usize = 4_096;
+/// Most headers that it keeps.
+const KEPT_HEADERS: usize = 32;
+
 impl OwnedRecord {
+    /// What is parked in the place of a record that the log can never take: its headers, the reason, no value. It always fits.
+    fn without_value(&self) -> Self {
+        let is_rejected = self.topic == topics::REJECTED;
+        let topic = if is_rejected { topics::REJECTED } else { topics::DEAD };
+        let told = if is_rejected { "detail" } else { "reason" };
+        let fits = |(name, value): &&Header| name.len() + value.len() <= KEPT_MAX && name != told;
+        let mut headers: Vec<Header> = self.headers.iter().filter(fits).take(KEPT_HEADERS).cloned().collect();
+        headers.push((Cow::Borrowed(told), TOO_LARGE.as_bytes().to_vec()));
+        let key = if self.key.len() <= KEPT_MAX { self.key.clone() } else { Bytes::new() };
+        Self { topic, key, value: Bytes::from_static(NO_VALUE), headers }
+    }
+
     /// Hands the record to the producer.
     ///
     /// # Errors
@@ -69,10 +92,10 @@ impl Backoff {
 
 /// Appends all records, all in flight together and handed over in their order, and returns when all are acknowledged.
 ///
-/// Waits as long as the log does not answer; a caller that must end drops the future. A record that the log can never take is
-/// logged and counted: it comes from an event beyond our limits that someone wrote past us.
+/// Waits as long as the log does not answer; a caller that must end drops the future. A record that the log can never take comes
+/// from an event beyond our limits that someone wrote past us: it is logged, counted, and parked without its value.
 pub(crate) async fn append_all(producer: &Producer, records: &[OwnedRecord], metrics: &Metrics) {
-    let mut open: Vec<&OwnedRecord> = records.iter().collect();
+    let mut open: Vec<Cow<'_, OwnedRecord>> = records.iter().map(Cow::Borrowed).collect();
     let mut backoff = Backoff::new();
     loop {
         open = append_once(producer, open, metrics).await;
@@ -87,9 +110,9 @@ pub(crate) async fn append_all(producer: &Producer, records: &[OwnedRecord], met
 /// Returns what has to be appended again, in its order.
 async fn append_once<'a>(
     producer: &Producer,
-    records: Vec<&'a OwnedRecord>,
+    records: Vec<Cow<'a, OwnedRecord>>,
     metrics: &Metrics,
-) -> Vec<&'a OwnedRecord> {
+) -> Vec<Cow<'a, OwnedRecord>> {
     let mut in_flight = Vec::with_capacity(records.len());
     let mut refused = None;
     for record in records {
@@ -117,9 +140,33 @@ async fn append_once<'a>(
             }
             Err(error) => {
                 metrics.too_large.inc();
-                tracing::error!(topic = record.topic, %error, "a record can never be appended and is given up");
+                tracing::error!(topic = record.topic, %error, "a record can never be appended and is parked without its value");
+                again.push(Cow::Owned(record.without_value()));
             }
         }
     }
     again
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_parked_without_its_value_always_fits() {
+        let mut headers: Vec<Header> =
+            (0..10_000).map(|n| (Cow::Owned(format!("h{n}")), vec![b'x'; 100])).collect();
+        headers.insert(0, (Cow::Borrowed("delivery"), b"00".to_vec()));
+        headers.insert(1, (Cow::Borrowed("reason"), vec![b'x'; 1 << 20]));
+        let huge = Bytes::from(vec![b'x'; 1 << 20]);
+        let record = OwnedRecord { topic: topics::DUE, key: huge.clone(), value: huge, headers };
+        let parked = record.without_value();
+        assert_eq!((parked.topic, &parked.value[..], parked.key.len()), (topics::DEAD, NO_VALUE, 0));
+        assert!(parked.headers.contains(&(Cow::Borrowed("delivery"), b"00".to_vec())));
+        assert_eq!(parked.headers.last().map(|(_, value)| &value[..]), Some(TOO_LARGE.as_bytes()));
+        let size: usize = parked.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!(size < 200_000 && parked.headers.len() <= KEPT_HEADERS + 1);
+        let rejected = OwnedRecord { topic: topics::REJECTED, ..record };
+        assert_eq!(rejected.without_value().topic, topics::REJECTED);
+    }
 }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::{
     append::{self, OwnedRecord},
+    caught::{self, caught},
     outcome::{Ended, Ladder, Next, Verdict},
     settled::InHand,
 };
@@ -65,20 +66,19 @@ pub(crate) fn headers_of(record: &Record) -> Result<DeliveryHeaders, HeaderError
 }
 
 /// The record with which something that is no delivery goes to the dead letters, as it came.
-pub(crate) fn parked(record: Record, why: &HeaderError) -> OwnedRecord {
-    let headers = append::headers(vec![("reason", format!("unreadable: {why}"))]);
-    let value = Bytes::from(record.value.unwrap_or_default());
-    OwnedRecord { topic: topics::DEAD, key: Bytes::from(record.key), value, headers }
+pub(crate) fn parked(key: Bytes, value: Bytes, reason: String) -> OwnedRecord {
+    OwnedRecord { topic: topics::DEAD, key, value, headers: append::headers(vec![("reason", reason)]) }
 }
 
 impl Delivery {
     /// Opens a record whose headers were read.
     pub(crate) fn open(headers: DeliveryHeaders, record: Record, hand: InHand<Settle>) -> Self {
         let body = Bytes::from(record.value.unwrap_or_default());
-        let read = match headers.kind {
+        let read = caught(|| match headers.kind {
             DeliveryKind::Event => Event::stored(&body).ok().map(|event| (About::of(&event), Some(event))),
             DeliveryKind::Validation => serde_json::from_slice(&body).ok().map(|about| (about, None)),
-        };
+        });
+        let read = read.unwrap_or_default();
         let readable = read.is_some();
         let (about, event) = read.unwrap_or_default();
         Self { headers, body, key: Bytes::from(record.key), about, event, readable, hand }
@@ -98,6 +98,11 @@ impl Delivery {
     /// Its size in memory, roughly, in bytes.
     pub(crate) fn weight(&self) -> usize {
         self.body.len() + self.key.len() + 1_024
+    }
+
+    /// The record with which it is parked when not even its own records could be made.
+    pub(crate) fn parked(&self) -> OwnedRecord {
+        parked(self.key.clone(), self.body.clone(), caught::REASON.to_owned())
     }
 
     /// The records that a try leaves: what happened, and the delivery on its next topic if it goes on.
@@ -140,7 +145,8 @@ impl Delivery {
             | Ended::Skipped
             | Ended::PutBack(_)
             | Ended::Dropped(_)
-            | Ended::Unreadable(_) => (None, Some(text_of(done.ended))),
+            | Ended::Unreadable(_)
+            | Ended::Fault => (None, Some(text_of(done.ended))),
         };
         let mut record = AttemptRecord {
             delivery: self.headers.delivery.to_string(),
@@ -206,5 +212,6 @@ fn text_of(ended: &Ended) -> String {
         Ended::PutBack(why) => format!("put back: {}", why.text()),
         Ended::Dropped(why) => why.text().to_owned(),
         Ended::Unreadable(why) => format!("unreadable: {why}"),
+        Ended::Fault => caught::REASON.to_owned(),
     }
 }

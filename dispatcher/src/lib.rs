@@ -12,9 +12,13 @@ mod interner;
 mod source_filter;
 mod subscriptions;
 
-// Match: `events` → `deliveries`.
+// What both loops do.
 mod append;
+mod caught;
+
+// Match: `events` → `deliveries`.
 mod matching;
+mod reject;
 mod repeats;
 mod subunits;
 

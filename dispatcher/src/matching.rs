@@ -23,10 +23,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     append::{self, OwnedRecord, append_all},
+    caught::{Panicked, caught},
     config::MatchConfig,
     endpoint::{EndpointKey, key_of},
     finish,
     metrics::Metrics,
+    reject::rejected,
     repeats::{LookUp, Window},
     subscriptions::View,
     subunits::{self, Answered, Asked, unit_of},
@@ -39,6 +41,7 @@ const RIGHTS_SHORT_WAIT: Duration = Duration::from_millis(20);
 
 /// An event in hand.
 struct Decoded {
+    key: Bytes,
     event: Event,
     /// In its canonical form.
     subject: Option<String>,
@@ -60,12 +63,21 @@ struct Match {
 }
 
 struct Matched {
+    key: Bytes,
+    at: Position,
     event: Event,
     subject: Option<String>,
     identity: EventIdentity,
     body: Bytes,
     traceparent: Option<String>,
     created: Micros,
+}
+
+impl Matched {
+    /// The record with which it is parked.
+    fn rejected(&self) -> OwnedRecord {
+        rejected(self.key.clone(), self.body.clone(), self.at)
+    }
 }
 
 /// An event that is not settled before its main unit is known.
@@ -81,7 +93,9 @@ pub(crate) struct Matching {
     window: Window,
     rights_wait: Duration,
     pending: Vec<Match>,
-    /// Events all of whose matches are pending or appended.
+    /// Records of events whose matching panicked, to be parked.
+    faults: Vec<OwnedRecord>,
+    /// Events all of whose matches are pending or appended, or that are to be parked.
     complete: Vec<Settle>,
 }
 
@@ -104,6 +118,7 @@ impl Matching {
             window,
             rights_wait: RIGHTS_WAIT,
             pending: Vec::new(),
+            faults: Vec::new(),
             complete: Vec::new(),
         }
     }
@@ -122,7 +137,13 @@ impl Matching {
         let (ask, asked) = mpsc::unbounded_channel();
         let (answer, answered) = mpsc::unbounded_channel();
         let (access, metrics) = (self.access.clone(), Arc::clone(&self.metrics));
-        let first = Decoding { look_up, metrics: Arc::clone(&self.metrics), batch: self.config.batch };
+        let first = Decoding {
+            look_up,
+            producer: self.producer.clone(),
+            faults: Vec::new(),
+            metrics: Arc::clone(&self.metrics),
+            batch: self.config.batch,
+        };
         let both = async {
             let stages = async {
                 tokio::join!(
@@ -168,14 +189,19 @@ impl Matching {
                 continue;
             }
             if let Some(main_unit) = main_unit {
-                let ids: Vec<SubscriptionId> = self.view.read(|index| {
-                    index
-                        .matches_of_main_unit(&matched.event, matched.subject.as_deref(), &main_unit)
-                        .iter()
-                        .map(|found| found.id)
-                        .collect()
+                let ids: Result<Vec<SubscriptionId>, Panicked> = caught(|| {
+                    self.view.read(|index| {
+                        index
+                            .matches_of_main_unit(&matched.event, matched.subject.as_deref(), &main_unit)
+                            .iter()
+                            .map(|found| found.id)
+                            .collect()
+                    })
                 });
-                self.collect(&matched, &ids).await;
+                match ids {
+                    Ok(ids) => self.collect(&matched, &ids).await,
+                    Err(Panicked) => self.park(matched.rejected()),
+                }
             }
             self.complete.push(settle);
         }
@@ -184,7 +210,7 @@ impl Matching {
 
     async fn match_batch(&mut self, batch: Vec<Decoded>, ask: &UnboundedSender<Asked<Held>>) {
         for decoded in batch {
-            let Decoded { event, subject, identity, body, traceparent, at, stored_elsewhere, settle } =
+            let Decoded { key, event, subject, identity, body, traceparent, at, stored_elsewhere, settle } =
                 decoded;
             // The next owner of a partition that was taken away matches it.
             if !settle.is_held() {
@@ -196,18 +222,18 @@ impl Matching {
                 continue;
             }
             self.metrics.matched_events.inc();
-            let (ids, subunits) = self.view.read(|index| {
-                let found = index.matches(&event, subject.as_deref());
-                let ids: Vec<SubscriptionId> = found.iter().map(|found| found.id).collect();
-                (ids, index.includes_subunits(&event))
-            });
-            let unit = if subunits { unit_of(&event) } else { None };
+            let Ok((ids, unit)) = caught(|| self.matches_of(&event, subject.as_deref())) else {
+                self.park(rejected(key, body, at));
+                self.complete.push(settle);
+                continue;
+            };
             if ids.is_empty() && unit.is_none() {
                 self.complete.push(settle);
                 continue;
             }
-            let matched =
-                Arc::new(Matched { event, subject, identity, body, traceparent, created: Micros::now() });
+            let created = Micros::now();
+            let matched = Matched { key, at, event, subject, identity, body, traceparent, created };
+            let matched = Arc::new(matched);
             self.collect(&matched, &ids).await;
             match unit {
                 None => self.complete.push(settle),
@@ -215,6 +241,22 @@ impl Matching {
             }
         }
         self.flush().await;
+    }
+
+    /// The subscriptions of an event, and the unit whose main unit is to be asked for.
+    fn matches_of(&self, event: &Event, subject: Option<&str>) -> (Vec<SubscriptionId>, Option<String>) {
+        let (ids, subunits) = self.view.read(|index| {
+            let ids: Vec<SubscriptionId> =
+                index.matches(event, subject).iter().map(|found| found.id).collect();
+            (ids, index.includes_subunits(event))
+        });
+        (ids, if subunits { unit_of(event) } else { None })
+    }
+
+    /// Appends with the next chunk the record of an event whose matching panicked.
+    fn park(&mut self, rejected: OwnedRecord) {
+        self.metrics.faults.inc();
+        self.faults.push(rejected);
     }
 
     /// Asks for a main unit. While the loop runs somebody listens; after that the event comes again.
@@ -251,18 +293,22 @@ impl Matching {
 
     /// Appends what is pending and may go, then settles the events that are complete.
     async fn flush(&mut self) {
-        if !self.pending.is_empty() {
+        if !self.pending.is_empty() || !self.faults.is_empty() {
             let matches = std::mem::take(&mut self.pending);
             let decisions = self.decide(&matches).await;
             let mut records = Vec::with_capacity(matches.len());
             for (matched, decision) in matches.iter().zip(decisions) {
                 match decision {
-                    Decision::Permit | Decision::Unknown => records.push(record_of(matched)),
+                    Decision::Permit | Decision::Unknown => match caught(|| record_of(matched)) {
+                        Ok(record) => records.push(record),
+                        Err(Panicked) => self.park(matched.event.rejected()),
+                    },
                     Decision::Refuse => self.metrics.match_refused.inc(),
                 }
             }
-            append_all(&self.producer, &records, &self.metrics).await;
             self.metrics.matched_deliveries.inc_by(records.len() as u64);
+            records.append(&mut self.faults);
+            append_all(&self.producer, &records, &self.metrics).await;
         }
         self.complete.drain(..).for_each(Settle::done);
     }
@@ -273,19 +319,22 @@ impl Matching {
         let answer = tokio::time::timeout(self.rights_wait, self.access.decide(questions)).await;
         self.rights_wait = if answer.is_ok() { RIGHTS_WAIT } else { RIGHTS_SHORT_WAIT };
         let answer = answer.unwrap_or_default();
-        asked.iter().map(|number| answer.get(*number).copied().unwrap_or(Decision::Unknown)).collect()
+        let answer_to = |number: &Option<usize>| number.and_then(|number| answer.get(number)).copied();
+        asked.iter().map(|number| answer_to(number).unwrap_or(Decision::Unknown)).collect()
     }
 }
 
-/// The questions, and for each match the number of its own: each pair of event and consumer is asked about once.
-fn questions_about(matches: &[Match]) -> (Vec<Question>, Vec<usize>) {
+/// The questions, and for each match the number of its own: each pair of event and consumer is asked about once. None where the
+/// question cannot be put, so that the push loop meets it and parks the delivery.
+fn questions_about(matches: &[Match]) -> (Vec<Question>, Vec<Option<usize>>) {
     let mut questions = Vec::new();
-    let mut numbers: HashMap<(*const Matched, &str), usize> = HashMap::new();
+    let mut numbers: HashMap<(*const Matched, &str), Option<usize>> = HashMap::new();
     let mut asked = Vec::with_capacity(matches.len());
     for matched in matches {
         let number = *numbers.entry((Arc::as_ptr(&matched.event), &matched.consumer)).or_insert_with(|| {
-            questions.push(question::push(&matched.consumer, &matched.event.event));
-            questions.len() - 1
+            let question = caught(|| question::push(&matched.consumer, &matched.event.event)).ok()?;
+            questions.push(question);
+            Some(questions.len() - 1)
         });
         asked.push(number);
     }
@@ -317,6 +366,9 @@ fn record_of(matched: &Match) -> OwnedRecord {
 /// The loop's first stage.
 struct Decoding {
     look_up: LookUp,
+    producer: Producer,
+    /// Events whose decoding panicked, to be parked.
+    faults: Vec<(OwnedRecord, Settle)>,
     metrics: Arc<Metrics>,
     batch: usize,
 }
@@ -339,6 +391,7 @@ impl Decoding {
                 return;
             }
             let mut batch: Vec<Decoded> = works.drain(..).filter_map(|work| self.decode(work)).collect();
+            self.park().await;
             let asked: Vec<_> = batch.iter().map(|decoded| (decoded.identity, decoded.at)).collect();
             let elsewhere = self.look_up.stored_elsewhere(&asked).await;
             for (decoded, elsewhere) in batch.iter_mut().zip(elsewhere) {
@@ -350,20 +403,43 @@ impl Decoding {
         }
     }
 
-    /// An event that cannot be decoded is settled here; the projector parks it with its reason.
-    fn decode(&self, work: Work) -> Option<Decoded> {
+    /// An event that cannot be decoded is settled here; the projector parks it with its reason. One whose decoding panics is ours
+    /// to park.
+    fn decode(&mut self, work: Work) -> Option<Decoded> {
         let Work { mut record, settle } = work;
         let value = record.value.take().unwrap_or_default();
-        let Ok(event) = Event::stored(&value) else {
-            self.metrics.undecodable_events.inc();
-            settle.done();
-            return None;
+        let at = Position { partition: record.partition, offset: record.offset };
+        let read = caught(|| {
+            let event = Event::stored(&value).ok()?;
+            let subject = event.resolved_subject(record.header("subject"));
+            Some((event.identity(), event, subject))
+        });
+        let (identity, event, subject) = match read {
+            Ok(Some(read)) => read,
+            Ok(None) => {
+                self.metrics.undecodable_events.inc();
+                settle.done();
+                return None;
+            }
+            Err(Panicked) => {
+                self.metrics.faults.inc();
+                self.faults.push((rejected(record.key.into(), value.into(), at), settle));
+                return None;
+            }
         };
-        let subject = event.resolved_subject(record.header("subject"));
         let traceparent = record.header("traceparent");
         let traceparent = traceparent.and_then(|value| String::from_utf8(value.to_vec()).ok());
-        let at = Position { partition: record.partition, offset: record.offset };
-        let (identity, body) = (event.identity(), Bytes::from(value));
-        Some(Decoded { event, subject, identity, body, traceparent, at, stored_elsewhere: false, settle })
+        let (key, body, stored_elsewhere) = (Bytes::from(record.key), Bytes::from(value), false);
+        Some(Decoded { key, event, subject, identity, body, traceparent, at, stored_elsewhere, settle })
+    }
+
+    /// Parks the events whose decoding panicked.
+    async fn park(&mut self) {
+        if self.faults.is_empty() {
+            return;
+        }
+        let (records, settles): (Vec<OwnedRecord>, Vec<Settle>) = self.faults.drain(..).unzip();
+        append_all(&self.producer, &records, &self.metrics).await;
+        settles.into_iter().for_each(Settle::done);
     }
 }

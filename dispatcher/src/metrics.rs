@@ -36,6 +36,8 @@ pub(crate) struct Metrics {
     pub(crate) put_back: IntCounterVec,
     /// Records of deliveries that came a second time and started nothing.
     pub(crate) repeated_deliveries: IntCounter,
+    /// Records that were parked because work on them panicked.
+    pub(crate) faults: IntCounter,
     /// Records that are no deliveries; they are among the dead letters.
     pub(crate) unreadable: IntCounter,
     /// Deliveries that wait for the view of the subscriptions.
@@ -99,6 +101,8 @@ impl Metrics {
             put_back: make.counters("put_back_total", "Deliveries put back by reason.", "reason")?,
             repeated_deliveries: make
                 .counter("repeated_deliveries_total", "Delivery records that came a second time.")?,
+            faults: make
+                .counter("faults_total", "Records that were parked because work on them panicked.")?,
             unreadable: make
                 .counter("unreadable_total", "Records that are no deliveries, now dead letters.")?,
             held: make.gauge("held", "Deliveries that wait for the view of the subscriptions.")?,

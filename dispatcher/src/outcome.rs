@@ -6,6 +6,7 @@
 //! | another answer, or none; or a skip because the circuit is open | attempt number + 1: the ladder's tier, or a longer one that the receiver asked for; after the last attempt the dead letters |
 //! | nothing sent: no room, paused, rights unknown | put back, same attempt number: the longest tier that is not above the delivery's age; after three days the dead letters |
 //! | the subscription is gone, or may no longer receive | dropped |
+//! | the record is no delivery, or work on it panicked | the dead letters |
 
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use event::{
     AttemptOutcome, Micros,
     topics::{self, MAX_ATTEMPTS, TIERS},
 };
+
+use crate::caught::REASON;
 
 /// How one try at a delivery ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub(crate) enum Ended {
     Dropped(Dropped),
     /// The record is not a delivery.
     Unreadable(String),
+    /// Work on it panicked.
+    Fault,
 }
 
 impl Ended {
@@ -41,7 +46,7 @@ impl Ended {
     pub(crate) const fn was_sent(&self) -> bool {
         match self {
             Self::Answered { .. } | Self::Unanswered(_) => true,
-            Self::Skipped | Self::PutBack(_) | Self::Dropped(_) | Self::Unreadable(_) => false,
+            Self::Skipped | Self::PutBack(_) | Self::Dropped(_) | Self::Unreadable(_) | Self::Fault => false,
         }
     }
 }
@@ -197,6 +202,7 @@ pub(crate) fn decide(ladder: Ladder, made: u8, created: Micros, ended: &Ended, n
         Ended::Unreadable(why) => {
             verdict(AttemptOutcome::Dead, made, Next::Dead(format!("unreadable: {why}")))
         }
+        Ended::Fault => verdict(AttemptOutcome::Dead, made, Next::Dead(REASON.to_owned())),
     }
 }
 
@@ -279,6 +285,13 @@ mod tests {
         let verdict =
             decide(REAL, 2, seconds_ago(3 * 86_400 + 1), &Ended::PutBack(PutBack::RightsUnknown), NOW);
         assert_eq!(verdict.next, Next::Dead("put back for three days: rights-unknown".into()));
+    }
+
+    #[test]
+    fn work_that_panicked_ends_in_the_dead_letters_with_the_reason() {
+        let verdict = decide(REAL, 2, NOW, &Ended::Fault, NOW);
+        assert_eq!((verdict.outcome, verdict.made), (AttemptOutcome::Dead, 2));
+        assert_eq!(verdict.next, Next::Dead(REASON.into()));
     }
 
     #[test]

@@ -15,12 +15,13 @@ use std::{
 
 use access::{Access, Decision, Question};
 use event::{AttemptOutcome, DeliveryKind, Micros, topics::MAX_ATTEMPTS};
-use kafka_loop::{Producer, Settle, Work};
+use kafka_loop::{Producer, Record, Settle, Work};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    append::append_all,
+    append::{OwnedRecord, append_all},
+    caught::{Panicked, REASON, caught},
     config::PushConfig,
     delivery::{self, Delivery, Try},
     endpoint::{EndpointKey, Lane, Pool, Waiting, key_of},
@@ -158,17 +159,12 @@ impl Push {
         if !settle.is_held() {
             return None;
         }
-        let headers = match delivery::headers_of(&record) {
-            Ok(headers) => headers,
-            Err(why) => {
-                self.metrics.unreadable.inc();
-                tracing::error!(%why, kafka.offset = record.offset, "a record is no delivery and goes to the dead letters");
-                let push = Arc::clone(self);
-                self.spawn(async move {
-                    append_all(&push.producer, &[delivery::parked(record, &why)], &push.metrics).await;
-                    settle.done();
-                });
-                return None;
+        let headers = match caught(|| delivery::headers_of(&record)) {
+            Ok(Ok(headers)) => headers,
+            Ok(Err(why)) => return self.park(record, settle, format!("unreadable: {why}")),
+            Err(Panicked) => {
+                self.metrics.faults.inc();
+                return self.park(record, settle, REASON.to_owned());
             }
         };
         match self.settled.begin((headers.delivery, headers.attempt), settle) {
@@ -193,15 +189,33 @@ impl Push {
         None
     }
 
+    /// Parks a record that is no delivery.
+    fn park(self: &Arc<Self>, record: Record, settle: Settle, reason: String) -> Option<Delivery> {
+        self.metrics.unreadable.inc();
+        tracing::error!(
+            reason,
+            kafka.offset = record.offset,
+            "a record is no delivery and goes to the dead letters"
+        );
+        let (key, value) = (record.key.into(), record.value.unwrap_or_default().into());
+        let push = Arc::clone(self);
+        self.spawn(async move {
+            append_all(&push.producer, &[delivery::parked(key, value, reason)], &push.metrics).await;
+            settle.done();
+        });
+        None
+    }
+
     /// Asks the view about each delivery; what it does not know yet is held.
     fn judge(self: &Arc<Self>, deliveries: Vec<Delivery>, held: &mut Held<Delivery>) -> Vec<Going> {
         let mut going = Vec::with_capacity(deliveries.len());
         for mut delivery in deliveries {
-            match self.view.standing(&delivery.headers) {
-                Standing::Goes(target) => {
-                    let question = delivery.take_question(&target.consumer);
-                    going.push(Going { delivery, target, question });
-                }
+            let standing = caught(|| self.view.standing(&delivery.headers));
+            match standing.unwrap_or(Standing::Ends(Ended::Fault)) {
+                Standing::Goes(target) => match caught(|| delivery.take_question(&target.consumer)) {
+                    Ok(question) => going.push(Going { delivery, target, question }),
+                    Err(Panicked) => self.conclude(delivery, Ended::Fault, Duration::ZERO),
+                },
                 Standing::Behind => {
                     self.view.hurry();
                     held.keep(delivery.headers.position, Instant::now(), delivery);
@@ -308,26 +322,39 @@ impl Push {
         if !ended.was_sent() && !delivery.is_held() {
             return;
         }
-        let now = Micros::now();
-        let headers = &delivery.headers;
-        let verdict = outcome::decide(self.ladder, headers.attempt, headers.created, &ended, now);
-        self.note(&delivery, &ended, &verdict, now);
-        let records = delivery.records(Try { ended: &ended, verdict: &verdict, took, now }, self.ladder);
-        if verdict.outcome == AttemptOutcome::PutBack {
+        let told = caught(|| self.tell(&delivery, &ended, took));
+        let (outcome, records) = told.unwrap_or_else(|_| {
+            self.metrics.faults.inc();
+            (AttemptOutcome::Dead, vec![delivery.parked()])
+        });
+        if outcome == AttemptOutcome::PutBack {
             delivery.release();
         }
         self.settling.fetch_add(1, Ordering::Relaxed);
         append_all(&self.producer, &records, &self.metrics).await;
-        delivery.settle(verdict.outcome != AttemptOutcome::PutBack);
+        delivery.settle(outcome != AttemptOutcome::PutBack);
         if self.settling.fetch_sub(1, Ordering::Relaxed) == SETTLING_MAX {
             self.start();
         }
+    }
+
+    /// What follows from a try: its outcome, and the records that say so.
+    fn tell(&self, delivery: &Delivery, ended: &Ended, took: Duration) -> (AttemptOutcome, Vec<OwnedRecord>) {
+        let now = Micros::now();
+        let headers = &delivery.headers;
+        let verdict = outcome::decide(self.ladder, headers.attempt, headers.created, ended, now);
+        self.note(delivery, ended, &verdict, now);
+        let records = delivery.records(Try { ended, verdict: &verdict, took, now }, self.ladder);
+        (verdict.outcome, records)
     }
 
     fn note(&self, delivery: &Delivery, ended: &Ended, verdict: &Verdict, now: Micros) {
         let headers = &delivery.headers;
         let (id, subscription) = (headers.delivery, headers.subscription);
         self.metrics.attempt(verdict.outcome);
+        if *ended == Ended::Fault {
+            self.metrics.faults.inc();
+        }
         if let Ended::PutBack(why) = ended {
             self.metrics.put_back.with_label_values(&[why.text()]).inc();
         }

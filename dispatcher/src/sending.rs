@@ -9,6 +9,7 @@ use access::Decision;
 use event::Micros;
 
 use crate::{
+    caught::caught_in,
     endpoint::{EndpointKey, Pool},
     outcome::{Dropped, Ended, PutBack},
     push::{Push, Ready},
@@ -67,21 +68,25 @@ impl Drop for Slot {
 ///
 /// One whose partition was taken away is not: it is looked at before anything is asked, and again before the request.
 pub(crate) async fn send(push: Arc<Push>, key: EndpointKey, pool: Pool, mut ready: Box<Ready>) {
-    let mut slot = Slot { push: Arc::clone(&push), key, pool, finished: None };
-    if !ready.delivery.is_held() {
-        return;
+    let slot = Slot { push: Arc::clone(&push), key, pool, finished: None };
+    let tried = caught_in(try_to_send(&push, slot, &mut ready)).await;
+    if let Some((ended, took)) = tried.unwrap_or(Some((Ended::Fault, Duration::ZERO))) {
+        push.settle(ready.delivery, ended, took).await;
     }
-    let target = match last_look(&push, &ready).await {
+}
+
+/// How the try ended, and how long the receiver took; nothing when the delivery is the next owner's.
+async fn try_to_send(push: &Arc<Push>, mut slot: Slot, ready: &mut Ready) -> Option<(Ended, Duration)> {
+    if !ready.delivery.is_held() {
+        return None;
+    }
+    let target = match last_look(push, ready).await {
         Ok(target) => target,
-        Err(ended) => {
-            drop(slot);
-            push.settle(ready.delivery, ended, Duration::ZERO).await;
-            return;
-        }
+        Err(ended) => return Some((ended, Duration::ZERO)),
     };
-    let mut delivery = ready.delivery;
+    let delivery = &mut ready.delivery;
     if !delivery.is_held() {
-        return;
+        return None;
     }
     let request = Request {
         address: target.endpoint,
@@ -90,7 +95,7 @@ pub(crate) async fn send(push: Arc<Push>, key: EndpointKey, pool: Pool, mut read
         now: Micros::now(),
     };
     let started = Instant::now();
-    let answer = post(&push, request, &mut slot).await;
+    let answer = post(push, request, &mut slot).await;
     let took = started.elapsed();
     push.metrics.send_seconds.observe(took.as_secs_f64());
     let (succeeded, ended) = match answer {
@@ -100,7 +105,7 @@ pub(crate) async fn send(push: Arc<Push>, key: EndpointKey, pool: Pool, mut read
         Err(fault) => (false, Ended::Unanswered(fault.to_string())),
     };
     slot.finish(succeeded, started);
-    push.settle(delivery, ended, took).await;
+    Some((ended, took))
 }
 
 /// What changed while the delivery waited for its turn.

@@ -95,6 +95,13 @@ impl Topics {
         Self { topics: topics.collect(), settings: file.settings }
     }
 
+    /// All but one: what a test sees while that topic is away.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.topics.retain(|topic| topic.name != name);
+        self
+    }
+
     /// All of them.
     pub fn all(&self) -> &[Topic] {
         &self.topics

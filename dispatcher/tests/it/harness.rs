@@ -28,6 +28,8 @@ pub(crate) struct Harness {
     pub(crate) producer: Producer,
     pub(crate) kafka: KafkaSettings,
     pub(crate) life: Lifecycle,
+    /// Of the dispatcher that [`Harness::run`] started.
+    registry: Registry,
     settings: BTreeMap<&'static str, String>,
 }
 
@@ -41,16 +43,16 @@ pub(crate) struct Reader {
 impl Harness {
     /// Everything but the dispatcher runs.
     pub(crate) async fn prepare(settings: &[(&'static str, &str)]) -> Self {
+        Self::prepare_with(settings, Topics::load()).await
+    }
+
+    /// The same, with these topics only.
+    pub(crate) async fn prepare_with(settings: &[(&'static str, &str)], topics: Topics) -> Self {
         let stack = local_stack::shared().await;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
         let name = format!("d{}_{now:x}", std::process::id());
         let kafka = KafkaSettings::plain(&stack.brokers(), &format!("{name}."));
-        let overrides = TopicOverrides { partitions: Some(2), replication: Some(1) };
-        // A broker that is busy creating topics may say for a moment that nobody leads them.
-        let until = std::time::Instant::now() + PATIENCE;
-        while let Err(error) = admin::ensure_topics(&kafka, &Topics::load(), overrides).await {
-            assert!(std::time::Instant::now() < until, "{error}");
-        }
+        create(&kafka, &topics).await;
         let store = Store::connect(&StoreSettings {
             url: stack.database_url().to_owned(),
             schema: name,
@@ -68,6 +70,7 @@ impl Harness {
             producer: Producer::new(&kafka).unwrap(),
             kafka,
             life: Lifecycle::new(),
+            registry: Registry::new(),
             settings: defaults,
         }
     }
@@ -81,18 +84,36 @@ impl Harness {
 
     /// Starts a dispatcher and waits until it is ready.
     pub(crate) async fn run(&mut self) {
-        self.life = self.another().await;
+        self.registry = Registry::new();
+        self.life = self.beside(&self.registry).await;
     }
 
     /// One more dispatcher beside the first.
     pub(crate) async fn another(&self) -> Lifecycle {
+        self.beside(&Registry::new()).await
+    }
+
+    /// The value of a counter or gauge of the dispatcher that [`Harness::run`] started, over all labels.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        let values = family.get_metric().iter();
+        values.map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value()).sum()
+    }
+
+    /// Creates the topics that are still away.
+    pub(crate) async fn create_topics(&self) {
+        create(&self.kafka, &Topics::load()).await;
+    }
+
+    async fn beside(&self, registry: &Registry) -> Lifecycle {
         let life = Lifecycle::new();
         let env = Env::from_pairs(self.settings.iter().map(|(name, value)| (*name, value.as_str())));
         let config = dispatcher::Config::from_env(&env);
         env.finish().unwrap();
         let access = Access::new(&AccessSettings::local(&self.altinn.base_url)).unwrap();
         let (store, producer) = (self.store.clone(), self.producer.clone());
-        dispatcher::start(config, &self.kafka, store, producer, access, &Registry::new(), &life).unwrap();
+        dispatcher::start(config, &self.kafka, store, producer, access, registry, &life).unwrap();
         wait_until("the dispatcher is ready", || life.not_ready().is_empty()).await;
         life
     }
@@ -213,6 +234,15 @@ impl Reader {
     /// Waits for so many records.
     pub(crate) async fn wait_for(&self, count: usize) {
         wait_until(&format!("{count} records came"), || self.seen.lock().unwrap().len() >= count).await;
+    }
+}
+
+async fn create(kafka: &KafkaSettings, topics: &Topics) {
+    let overrides = TopicOverrides { partitions: Some(2), replication: Some(1) };
+    // A broker that is busy creating topics may say for a moment that nobody leads them.
+    let until = std::time::Instant::now() + PATIENCE;
+    while let Err(error) = admin::ensure_topics(kafka, topics, overrides).await {
+        assert!(std::time::Instant::now() < until, "{error}");
     }
 }
 

@@ -5,6 +5,8 @@ mod harness;
 #[cfg(test)]
 mod matching;
 #[cfg(test)]
+mod parked;
+#[cfg(test)]
 mod push;
 #[cfg(test)]
 mod rebalance;
