@@ -105,19 +105,15 @@ impl Delivery {
         parked(self.key.clone(), self.body.clone(), caught::REASON.to_owned())
     }
 
-    /// The records that a try leaves: what happened, and the delivery on its next topic if it goes on.
+    /// The records that a try leaves, in the order in which they must be acknowledged: the delivery on its next topic if it goes on,
+    /// then what happened. The other way round an attempt could be taken for settled whose retry never came to the log.
     pub(crate) fn records(&self, done: Try<'_>, ladder: Ladder) -> Vec<OwnedRecord> {
-        let mut records = vec![self.attempt_record(done, ladder)];
-        match &done.verdict.next {
-            Next::Nowhere => {}
-            Next::Tier(tier) => {
-                if let Some((topic, _)) = TIERS.get(*tier) {
-                    records.push(self.next_record(topic, done, None));
-                }
-            }
-            Next::Dead(reason) => records.push(self.next_record(topics::DEAD, done, Some(reason))),
-        }
-        records
+        let next = match &done.verdict.next {
+            Next::Nowhere => None,
+            Next::Tier(tier) => TIERS.get(*tier).map(|(topic, _)| self.next_record(topic, done, None)),
+            Next::Dead(reason) => Some(self.next_record(topics::DEAD, done, Some(reason))),
+        };
+        next.into_iter().chain([self.attempt_record(done, ladder)]).collect()
     }
 
     fn next_record(&self, topic: &'static str, done: Try<'_>, reason: Option<&String>) -> OwnedRecord {

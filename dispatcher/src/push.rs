@@ -6,10 +6,7 @@
 //! Bounds: the budgets of the two loops; everything in hand hangs on one of their records.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -39,8 +36,6 @@ use crate::{
 const BATCH: usize = 256;
 /// How long the loop itself waits for rights; an answer that takes longer is waited for beside it.
 const RIGHTS_INLINE: Duration = Duration::from_millis(50);
-/// While so many outcomes wait for the log, nothing is sent: after a crash all of that would be sent again.
-const SETTLING_MAX: usize = 512;
 /// How often what is held is looked at without a poll of the view.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -62,8 +57,6 @@ pub(crate) struct Push {
     ladder: Ladder,
     settled: Arc<Settled<Settle>>,
     queue: Mutex<Queue<Box<Ready>>>,
-    /// Tries that have ended and whose records are not acknowledged yet.
-    settling: AtomicUsize,
     tasks: TaskTracker,
     cut: CancellationToken,
 }
@@ -117,7 +110,6 @@ impl Push {
             ladder,
             settled: Settled::new(config.settled_window),
             queue: Mutex::new(Queue::new(config.limits)),
-            settling: AtomicUsize::new(0),
             tasks: TaskTracker::new(),
             cut: CancellationToken::new(),
             config,
@@ -290,7 +282,7 @@ impl Push {
     /// Starts whatever may start now.
     pub(crate) fn start(self: &Arc<Self>) {
         loop {
-            if self.stop.is_cancelled() || self.settling.load(Ordering::Relaxed) >= SETTLING_MAX {
+            if self.stop.is_cancelled() {
                 return;
             }
             let next = self.queue().next();
@@ -316,7 +308,7 @@ impl Push {
         self.spawn(async move { push.settle(delivery, ended, took).await });
     }
 
-    /// Ends a try: its records are appended and acknowledged together, then the delivery's own record is settled.
+    /// Ends a try: its records are appended and acknowledged one after the other, then the delivery's own record is settled.
     pub(crate) async fn settle(self: &Arc<Self>, mut delivery: Delivery, ended: Ended, took: Duration) {
         // What was sent has to be told; anything else is for the next owner of the partition.
         if !ended.was_sent() && !delivery.is_held() {
@@ -330,12 +322,10 @@ impl Push {
         if outcome == AttemptOutcome::PutBack {
             delivery.release();
         }
-        self.settling.fetch_add(1, Ordering::Relaxed);
-        append_all(&self.producer, &records, &self.metrics).await;
-        delivery.settle(outcome != AttemptOutcome::PutBack);
-        if self.settling.fetch_sub(1, Ordering::Relaxed) == SETTLING_MAX {
-            self.start();
+        for record in &records {
+            append_all(&self.producer, std::slice::from_ref(record), &self.metrics).await;
         }
+        delivery.settle(outcome != AttemptOutcome::PutBack);
     }
 
     /// What follows from a try: its outcome, and the records that say so.

@@ -79,6 +79,8 @@ pub(crate) struct Queue<T> {
     line_slow: VecDeque<EndpointKey>,
     quick: usize,
     slow: usize,
+    /// Sends that have ended and whose outcome is not on the log yet: after a crash they would be made again, as those in flight.
+    unsettled: usize,
     fresh: Load,
     due: Load,
 }
@@ -94,6 +96,7 @@ impl<T> Queue<T> {
             line_slow: VecDeque::new(),
             quick: 0,
             slow: 0,
+            unsettled: 0,
             fresh: Load::default(),
             due: Load::default(),
         }
@@ -176,7 +179,7 @@ impl<T> Queue<T> {
             Pool::Quick => (self.quick, self.limits.quick),
             Pool::Slow => (self.slow, self.limits.slow),
         };
-        if used >= most {
+        if used + self.unsettled >= most {
             return None;
         }
         loop {
@@ -221,7 +224,8 @@ impl<T> Queue<T> {
         has_room
     }
 
-    /// A send ended: gives its permit back and learns from the outcome. True when this opened the circuit.
+    /// A send ended: gives its permit back and learns from the outcome. Until [`Queue::settled`] it counts as if it were on its way.
+    /// True when this opened the circuit.
     pub(crate) fn finished(&mut self, key: &EndpointKey, pool: Pool, finished: Finished) -> bool {
         let limits = self.limits;
         let mut opens = false;
@@ -238,8 +242,14 @@ impl<T> Queue<T> {
                 opens = endpoint.circuit.failed(finished.started, finished.now, limits.circuit);
             }
         }
+        self.unsettled += 1;
         self.abandoned(key, pool);
         opens
+    }
+
+    /// The outcome of a send that ended is on the log.
+    pub(crate) fn settled(&mut self) {
+        self.unsettled = self.unsettled.saturating_sub(1);
     }
 
     /// A send was not made, or nobody will know how it ended: gives its permit back.

@@ -40,8 +40,33 @@ impl Slot {
     }
 
     /// Gives the permit back with what is known of the outcome.
-    fn finish(mut self, succeeded: bool, started: Instant) {
+    fn finish(mut self, succeeded: bool, started: Instant) -> Unsettled {
         self.finished = Some(Finished { succeeded, started, now: Instant::now() });
+        Unsettled(Arc::clone(&self.push))
+    }
+}
+
+/// A send has ended and its outcome is not on the log yet. Dropped when it is; then the next delivery may start.
+struct Unsettled(Arc<Push>);
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        self.0.queue().settled();
+        self.0.start();
+    }
+}
+
+/// How a try ended.
+struct Tried {
+    ended: Ended,
+    took: Duration,
+    unsettled: Option<Unsettled>,
+}
+
+impl Tried {
+    /// Nothing was sent.
+    const fn unsent(ended: Ended) -> Self {
+        Self { ended, took: Duration::ZERO, unsettled: None }
     }
 }
 
@@ -70,19 +95,22 @@ impl Drop for Slot {
 pub(crate) async fn send(push: Arc<Push>, key: EndpointKey, pool: Pool, mut ready: Box<Ready>) {
     let slot = Slot { push: Arc::clone(&push), key, pool, finished: None };
     let tried = caught_in(try_to_send(&push, slot, &mut ready)).await;
-    if let Some((ended, took)) = tried.unwrap_or(Some((Ended::Fault, Duration::ZERO))) {
+    if let Some(Tried { ended, took, unsettled }) =
+        tried.unwrap_or_else(|_| Some(Tried::unsent(Ended::Fault)))
+    {
         push.settle(ready.delivery, ended, took).await;
+        drop(unsettled);
     }
 }
 
-/// How the try ended, and how long the receiver took; nothing when the delivery is the next owner's.
-async fn try_to_send(push: &Arc<Push>, mut slot: Slot, ready: &mut Ready) -> Option<(Ended, Duration)> {
+/// How the try ended; nothing when the delivery is the next owner's.
+async fn try_to_send(push: &Arc<Push>, mut slot: Slot, ready: &mut Ready) -> Option<Tried> {
     if !ready.delivery.is_held() {
         return None;
     }
     let target = match last_look(push, ready).await {
         Ok(target) => target,
-        Err(ended) => return Some((ended, Duration::ZERO)),
+        Err(ended) => return Some(Tried::unsent(ended)),
     };
     let delivery = &mut ready.delivery;
     if !delivery.is_held() {
@@ -104,8 +132,8 @@ async fn try_to_send(push: &Arc<Push>, mut slot: Slot, ready: &mut Ready) -> Opt
         }
         Err(fault) => (false, Ended::Unanswered(fault.to_string())),
     };
-    slot.finish(succeeded, started);
-    Some((ended, took))
+    let unsettled = Some(slot.finish(succeeded, started));
+    Some(Tried { ended, took, unsettled })
 }
 
 /// What changed while the delivery waited for its turn.

@@ -38,6 +38,27 @@ fn ended(succeeded: bool, after: Duration) -> Finished {
     Finished { succeeded, started, now: started + after }
 }
 
+/// A send ends, and its outcome is on the log.
+fn finish(queue: &mut Queue<u32>, key: &EndpointKey, pool: Pool, finished: Finished) -> bool {
+    let opened = queue.finished(key, pool, finished);
+    queue.settled();
+    opened
+}
+
+#[test]
+fn a_send_whose_outcome_is_not_on_the_log_counts_as_one_on_its_way() {
+    let mut queue = Queue::new(Limits { quick: 2, ..LIMITS });
+    for name in ["a", "b"] {
+        offer(&mut queue, name, 0..10);
+    }
+    let Some(Start::Send(key, pool, _)) = queue.next() else { panic!("nothing starts") };
+    assert!(matches!(queue.next(), Some(Start::Send(..))));
+    queue.finished(&key, pool, ended(true, Duration::ZERO));
+    assert_eq!(queue.next(), None);
+    queue.settled();
+    assert!(matches!(queue.next(), Some(Start::Send(..))));
+}
+
 #[test]
 fn endpoints_take_turns_and_each_keeps_its_order() {
     let mut queue = Queue::new(LIMITS);
@@ -52,10 +73,10 @@ fn a_window_starts_small_and_grows_with_every_success() {
     let mut queue = Queue::new(LIMITS);
     offer(&mut queue, "a", 0..10);
     assert_eq!(start_all(&mut queue).len(), 4);
-    queue.finished(&key("a"), Pool::Quick, ended(true, Duration::ZERO));
+    finish(&mut queue, &key("a"), Pool::Quick, ended(true, Duration::ZERO));
     assert_eq!(start_all(&mut queue).len(), 2);
     for _ in 0..3 {
-        queue.finished(&key("a"), Pool::Quick, ended(true, Duration::ZERO));
+        finish(&mut queue, &key("a"), Pool::Quick, ended(true, Duration::ZERO));
     }
     start_all(&mut queue);
     assert_eq!(queue.in_flight(Pool::Quick), 6, "never above the limit");
@@ -82,10 +103,10 @@ fn an_endpoint_that_answers_quickly_again_leaves_the_slow_pool() {
     offer(&mut queue, "a", 0..1);
     start_all(&mut queue);
     queue.slowed(&key("a"));
-    queue.finished(&key("a"), Pool::Slow, ended(true, Duration::from_secs(3)));
+    finish(&mut queue, &key("a"), Pool::Slow, ended(true, Duration::from_secs(3)));
     offer(&mut queue, "a", 1..2);
     assert!(matches!(queue.next(), Some(Start::Send(_, Pool::Slow, 1))));
-    queue.finished(&key("a"), Pool::Slow, ended(true, Duration::from_millis(5)));
+    finish(&mut queue, &key("a"), Pool::Slow, ended(true, Duration::from_millis(5)));
     offer(&mut queue, "a", 2..3);
     assert!(matches!(queue.next(), Some(Start::Send(_, Pool::Quick, 2))));
 }
@@ -124,7 +145,7 @@ fn a_lane_holds_what_its_endpoint_answers_in_a_second() {
     let mut queue = Queue::new(LIMITS);
     offer(&mut queue, "a", 0..1);
     start_all(&mut queue);
-    queue.finished(&key("a"), Pool::Quick, ended(true, Duration::from_millis(100)));
+    finish(&mut queue, &key("a"), Pool::Quick, ended(true, Duration::from_millis(100)));
     assert_eq!(offer(&mut queue, "a", 1..100), 50, "ten rounds of five");
     start_all(&mut queue);
     queue.slowed(&key("a"));
@@ -165,7 +186,7 @@ fn due_deliveries_get_one_start_in_four() {
     let mut order = Vec::new();
     while let Some(Start::Send(key, pool, item)) = queue.next() {
         order.push(item);
-        queue.finished(&key, pool, ended(true, Duration::ZERO));
+        finish(&mut queue, &key, pool, ended(true, Duration::ZERO));
     }
     assert_eq!(order, [0, 1, 2, 100, 3, 4, 5, 101, 102, 103, 104, 105]);
 }
@@ -176,8 +197,8 @@ fn while_open_one_probe_is_sent_and_the_rest_is_skipped() {
     let a = key("a");
     offer(&mut queue, "a", 0..2);
     start_all(&mut queue);
-    assert!(!queue.finished(&a, Pool::Quick, ended(false, Duration::ZERO)));
-    assert!(queue.finished(&a, Pool::Quick, ended(false, Duration::ZERO)));
+    assert!(!finish(&mut queue, &a, Pool::Quick, ended(false, Duration::ZERO)));
+    assert!(finish(&mut queue, &a, Pool::Quick, ended(false, Duration::ZERO)));
     offer(&mut queue, "a", 10..13);
     let last = Waiting { item: 20, weight: 10, is_last_attempt: true };
     queue.offer(&a, Lane::Fresh, last).unwrap();
@@ -186,7 +207,7 @@ fn while_open_one_probe_is_sent_and_the_rest_is_skipped() {
     assert_eq!(queue.next(), Some(Start::Skip(12)));
     assert_eq!(queue.next(), Some(Start::Send(key("a"), Pool::Quick, 20)));
     assert_eq!(queue.next(), None);
-    queue.finished(&a, Pool::Quick, ended(true, Duration::ZERO));
+    finish(&mut queue, &a, Pool::Quick, ended(true, Duration::ZERO));
     offer(&mut queue, "a", 30..32);
     assert_eq!(start_all(&mut queue).len(), 2, "closed again");
 }
@@ -206,10 +227,10 @@ fn every_permit_comes_back() {
             match at % 4 {
                 0 => queue.abandoned(&key, pool),
                 1 if pool == Pool::Quick && queue.slowed(&key) => {
-                    queue.finished(&key, Pool::Slow, ended(false, Duration::from_secs(45)));
+                    finish(&mut queue, &key, Pool::Slow, ended(false, Duration::from_secs(45)));
                 }
                 _ => {
-                    queue.finished(&key, pool, ended(at % 2 == 0, Duration::ZERO));
+                    finish(&mut queue, &key, pool, ended(at % 2 == 0, Duration::ZERO));
                 }
             }
         }
@@ -225,6 +246,6 @@ fn what_waits_at_the_end_is_given_back() {
     offer(&mut queue, "a", 0..10);
     let started = start_all(&mut queue);
     assert_eq!(queue.clear().len(), 10 - started.len());
-    queue.finished(&key("a"), Pool::Quick, ended(true, Duration::ZERO));
+    finish(&mut queue, &key("a"), Pool::Quick, ended(true, Duration::ZERO));
     assert!(queue.next().is_none());
 }
