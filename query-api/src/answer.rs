@@ -22,6 +22,10 @@ use crate::{
 const PLAIN: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/');
 
+/// The parameter of our links that stands for the header `Altinn-AlternativeSubject`.
+pub const ALTERNATIVE: &str = "alternativesubject";
+/// The same, by the place of an event that has it: no number of a person stands in a link.
+pub const ALTERNATIVE_OF: &str = "alternativesubjectof";
 /// Stretches that are looked through for an event that anybody may see.
 const STRETCHES_MAX: usize = 20;
 
@@ -55,9 +59,8 @@ impl QueryApi {
         let after = self.position(query, &filter).await?;
         let reading = Reading { caller, rights, filter, after, size, wait };
         let read = self.read(&reading, &mut turn).await?;
-        let subject = self.subject_of_link(&read, &reading.filter).await;
         let config = &self.inner.config;
-        Ok(page(&read, &Link { config, uri, query, filter: &reading.filter, subject }))
+        Ok(page(&read, &Link { config, uri, query, filter: &reading.filter }))
     }
 
     /// Whether the feed has an event that this caller may see. Where it has none, nothing about it is told: whether there is nothing, or
@@ -80,15 +83,6 @@ impl QueryApi {
         }
         Ok(false)
     }
-
-    /// A header cannot be in a link: the subject of the first event stands for the alternative one (contract §1.7). None where that
-    /// cannot be told; the cursor is there all the same.
-    async fn subject_of_link(&self, page: &Page, filter: &FeedFilter) -> Option<String> {
-        if filter.alternative_subject.is_none() || !filter.subjects.is_empty() {
-            return None;
-        }
-        self.canonical_subject(page.events.first()?.subject()?).await.ok()
-    }
 }
 
 /// How a reader says which page comes next.
@@ -101,8 +95,6 @@ struct Link<'a> {
     query: &'a Query,
     /// The filter that was read with.
     filter: &'a FeedFilter,
-    /// What stands for the alternative subject.
-    subject: Option<String>,
 }
 
 /// The answer for a page. `next` is there when the page has events or the scan stopped at its bound; `feed-cursor` always.
@@ -125,22 +117,14 @@ fn page(page: &Page, link: &Link<'_>) -> Response {
 }
 
 fn next(page: &Page, link: &Link<'_>) -> String {
-    let mut filter = link.filter.clone();
-    if let Some(subject) = &link.subject {
-        filter.alternative_subject = None;
-        filter.subjects = vec![subject.clone()];
-    }
     let encode = |text: &str| utf8_percent_encode(text, PLAIN).to_string();
-    let mut text = format!(
-        "{}{}?after={}",
-        link.config.base_uri,
-        link.uri.path(),
-        encode(&cursor::encode(page.position, &filter))
-    );
-    let stands_for = link.subject.as_deref().map(|subject| ("subject", subject));
-    for (name, value) in link.query.without("after").chain(stands_for) {
+    let cursor = cursor::encode(page.position, link.filter);
+    let mut text = format!("{}{}?after={}", link.config.base_uri, link.uri.path(), encode(&cursor));
+    let added = instead_of_header(page, link);
+    let added = added.iter().map(|(name, value)| (*name, value.as_str()));
+    for (name, value) in link.query.without("after").chain(added) {
         // A person's number is not written into a link: its party is the same subject.
-        let value = match filter.subjects.first() {
+        let value = match link.filter.subjects.first() {
             Some(subject) if subject::is_person_number(value) => subject,
             Some(_) | None => value,
         };
@@ -150,6 +134,20 @@ fn next(page: &Page, link: &Link<'_>) -> String {
         text.push_str(&encode(value));
     }
     text
+}
+
+/// A link says itself what the header said, whether its reader sends the header again or not: the alternative subject, or where that is
+/// a person's number, an event that has it. Parameters that said so already are in the link as they are.
+fn instead_of_header(page: &Page, link: &Link<'_>) -> Option<(&'static str, String)> {
+    let alternative = link.filter.alternative_subject.as_deref()?;
+    let is_said = [ALTERNATIVE, ALTERNATIVE_OF].iter().any(|name| link.query.get(name).is_some());
+    match page.first {
+        _ if is_said => None,
+        first if subject::is_person_number(alternative) => {
+            first.map(|sequence| (ALTERNATIVE_OF, sequence.to_string()))
+        }
+        _ => Some((ALTERNATIVE, alternative.to_owned())),
+    }
 }
 
 #[cfg(test)]
@@ -165,8 +163,8 @@ mod tests {
         let query = Query::read(Some(query)).unwrap();
         let filter = FeedFilter { resource: Some("r".into()), ..FeedFilter::default() };
         let uri = Uri::from_static("/events/api/v1/app/ttd/apps-test?after=0");
-        let link = Link { config: &config, uri: &uri, query: &query, filter: &filter, subject: None };
-        let page = Page { events: Vec::new(), position: Sequence(9), refused: 0, more: true };
+        let link = Link { config: &config, uri: &uri, query: &query, filter: &filter };
+        let page = Page { events: Vec::new(), first: None, position: Sequence(9), refused: 0, more: true };
         let cursor = cursor::encode(Sequence(9), &filter);
         assert_eq!(
             next(&page, &link),

@@ -50,6 +50,8 @@ pub struct Reading<'a> {
 pub struct Page {
     /// The events, in sequence order.
     pub events: Vec<Event>,
+    /// Where the first of them stands.
+    pub first: Option<Sequence>,
     /// Where a reader goes on.
     pub position: Sequence,
     /// How many events were left out.
@@ -139,7 +141,7 @@ impl QueryApi {
         after: Sequence,
     ) -> Result<Page, Refusal> {
         let _timer = self.inner.metrics.page_seconds.start_timer();
-        let mut page = Page { events: Vec::new(), position: after, refused: 0, more: true };
+        let mut page = Page { events: Vec::new(), first: None, position: after, refused: 0, more: true };
         for look in 0..self.inner.config.scan_chunks {
             let head = self.inner.head.get(&self.inner.store).await?.last;
             let missing = page.missing(reading.size);
@@ -178,7 +180,10 @@ impl QueryApi {
         let decisions = self.decisions(reading, turn, &rows).await;
         for ((sequence, event), decision) in rows.into_iter().zip(decisions) {
             match decision {
-                Decision::Permit => page.events.push(event),
+                Decision::Permit => {
+                    page.first.get_or_insert(sequence);
+                    page.events.push(event);
+                }
                 Decision::Refuse => {
                     page.refused += 1;
                     self.inner.metrics.refused.inc();

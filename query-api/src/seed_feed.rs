@@ -134,7 +134,8 @@ impl QueryApi {
         checks.of(query.wait())?;
         checks.done()?;
         filter.subjects = self.subjects_of(about).await?;
-        self.answer(Wanted { caller, turn, rights: Rights::ByResource, filter, size }, &query, &asked.uri).await
+        self.answer(Wanted { caller, turn, rights: Rights::ByResource, filter, size }, &query, &asked.uri)
+            .await
     }
 
     async fn seed_page(&self, caller: &Caller, resource: String, asked: &Asked) -> Result<Response, Refusal> {

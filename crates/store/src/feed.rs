@@ -267,6 +267,22 @@ impl Store {
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
+    /// The alternative subject of the event at a place, if it is of that resource and has one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn alternative_subject_at(
+        &self,
+        place: Sequence,
+        resource: &str,
+    ) -> Result<Option<String>, StoreError> {
+        Ok(sqlx::query_scalar(include_str!("../sql/alternative_subject_at.sql"))
+            .bind(place.0)
+            .bind(resource)
+            .fetch_optional(&self.pool)
+            .await?)
+    }
+
     /// The oldest event of that id in a feed: of its resource, subjects, alternative subject and instance. What else a reader
     /// leaves out is no part of a position.
     ///

@@ -89,3 +89,61 @@ async fn a_text_that_is_an_id_of_the_feed_is_that_event_whatever_it_looks_like()
         "a cursor of this feed counts"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paging_by_alternative_subject_loses_nothing_with_or_without_the_header() {
+    // A page looks at one row: links lead over what is not asked for, too.
+    let world = World::new(&[("FEED_SCAN_CHUNKS", "1"), ("FEED_SCAN_ROWS", "1")]).await;
+    let event = |id: &str, party: i64, alternative: &str| {
+        parsed(&format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"https://x.no","type":"t","subject":"/party/{party}","alternativesubject":"{alternative}","resource":"{RESOURCE}"}}"#
+        ))
+    };
+    for (name, other, ids) in [
+        ("/org/311783777", "/org/311783776", ["a", "b", "c", "d"]),
+        ("/person/02857010054", "/person/14918520067", ["e", "f", "g", "h"]),
+    ] {
+        let [first, strange, second, third] = ids;
+        world
+            .put([
+                event(first, 1, name),
+                event(strange, 1, other),
+                event(second, 2, name),
+                event(third, 1, name),
+            ])
+            .await;
+        let header = [("Altinn-AlternativeSubject", name)];
+        for headers in [&header[..], &[]] {
+            let (mut page, mut seen) = (
+                world
+                    .get_with(&world.ttd(), &format!("{GENERIC}?resource={RESOURCE}&after=0&size=1"), &header)
+                    .await,
+                Vec::new(),
+            );
+            // Until there is an event that a link can name, who reads by a person's number sends the header.
+            while page.ids().is_empty() {
+                page = world.get_with(&world.ttd(), page.next(), &header).await;
+            }
+            while !page.next().is_empty() {
+                seen.extend(page.ids());
+                assert!(!page.next().contains("02857010054"), "{}", page.next());
+                page = world.get_with(&world.ttd(), page.next(), headers).await;
+                assert_eq!(page.status, StatusCode::OK, "{page:?}");
+            }
+            assert_eq!(seen, [first, second, third], "{headers:?}");
+        }
+    }
+    let wrong = [("Altinn-AlternativeSubject", "/org/1")];
+    let path = |more: &str| format!("{GENERIC}?resource={RESOURCE}&after=0&{more}");
+    for query in [
+        "alternativesubject=/org/2",
+        "alternativesubjectof=1",
+        "alternativesubjectof=999",
+        "alternativesubject=/person/02857010054",
+    ] {
+        let answer = world.get_with(&world.ttd(), &path(query), &wrong).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+    }
+    let elsewhere = format!("{GENERIC}?resource={OTHER}&after=0&alternativesubjectof=1");
+    assert_eq!(world.get(&world.ttd(), &elsewhere).await.status, StatusCode::BAD_REQUEST, "of another feed");
+}
