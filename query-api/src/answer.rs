@@ -5,7 +5,7 @@ use std::time::Duration;
 use access::{AuthError, Caller, Turn};
 use axum::response::{IntoResponse, Response};
 use event::{Event, Sequence, subject};
-use http::{HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use store::FeedFilter;
 
@@ -60,7 +60,7 @@ impl QueryApi {
         let reading = Reading { caller, rights, filter, after, size, wait };
         let read = self.read(&reading, &mut turn).await?;
         let config = &self.inner.config;
-        Ok(page(&read, &Link { config, uri, query, filter: &reading.filter }))
+        Ok(page(read, &Link { config, uri, query, filter: &reading.filter }))
     }
 
     /// Whether the feed has an event that this caller may see. Where it has none, nothing about it is told: whether there is nothing, or
@@ -98,22 +98,22 @@ struct Link<'a> {
 }
 
 /// The answer for a page. `next` is there when the page has events or the scan stopped at its bound; `feed-cursor` always.
-fn page(page: &Page, link: &Link<'_>) -> Response {
+fn page(page: Page, link: &Link<'_>) -> Response {
     let bodies: Vec<&str> = page.events.iter().map(Event::json).collect();
     let body = format!("[{}]", bodies.join(", "));
-    let mut response =
-        ([(header::CONTENT_TYPE, "application/cloudevents+json; charset=utf-8")], body).into_response();
-    let headers = response.headers_mut();
+    let mut headers = HeaderMap::new();
+    let content_type = HeaderValue::from_static("application/cloudevents+json; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, content_type);
     if let Ok(value) = HeaderValue::from_str(&cursor::encode(page.position, link.filter)) {
         headers.insert(HeaderName::from_static("feed-cursor"), value);
     }
     if !page.events.is_empty() || page.more {
         // A link that does not fit a header is left out; the cursor says the same.
-        if let Ok(value) = HeaderValue::from_str(&next(page, link)) {
+        if let Ok(value) = HeaderValue::from_str(&next(&page, link)) {
             headers.insert(HeaderName::from_static("next"), value);
         }
     }
-    response
+    (headers, page.held.with(body)).into_response()
 }
 
 fn next(page: &Page, link: &Link<'_>) -> String {
@@ -164,7 +164,7 @@ mod tests {
         let filter = FeedFilter { resource: Some("r".into()), ..FeedFilter::default() };
         let uri = Uri::from_static("/events/api/v1/app/ttd/apps-test?after=0");
         let link = Link { config: &config, uri: &uri, query: &query, filter: &filter };
-        let page = Page { events: Vec::new(), first: None, position: Sequence(9), refused: 0, more: true };
+        let page = Page::at(Sequence(9));
         let cursor = cursor::encode(Sequence(9), &filter);
         assert_eq!(
             next(&page, &link),

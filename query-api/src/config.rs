@@ -21,6 +21,8 @@ pub struct Config {
     pub scan_chunks: usize,
     /// How long an unknown `after` waits for the projector.
     pub unknown_after_wait: Duration,
+    /// Most bytes of events that are read or written out at once.
+    pub pages_bytes: usize,
     /// Most readers that wait at once.
     pub waiters_max: usize,
     /// Time between two looks at the head while somebody waits.
@@ -39,6 +41,8 @@ pub const PARTIES_MAX: usize = 5_000;
 pub const WAITING_PARTIES_MAX: usize = 100;
 /// Largest page.
 pub const SIZE_MAX: i64 = 1_000;
+/// Largest page, in bytes of its events and what stands between them.
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Page size when none is asked for.
 pub const SIZE_DEFAULT: i64 = 50;
 /// Most subscriptions of a person.
@@ -53,6 +57,10 @@ impl Config {
         if Url::parse(&base_uri).is_err() {
             env.mistake("BASE_URI", "is not an absolute URL; example: https://platform.example.no");
         }
+        let pages_bytes = env.parsed("FEED_PAGES_BYTES", "bytes, a whole number from 4194304", "268435456");
+        if pages_bytes < PAGE_BYTES_MAX {
+            env.mistake("FEED_PAGES_BYTES", "is less than the largest page has; example: 268435456");
+        }
         Self {
             base_uri: base_uri.trim_end_matches('/').to_owned(),
             apps_domain: env.text("APPS_DOMAIN", "apps.altinn.no"),
@@ -60,6 +68,7 @@ impl Config {
             scan_rows: env.parsed("FEED_SCAN_ROWS", "a whole number from 1", "5000"),
             scan_chunks: env.parsed("FEED_SCAN_CHUNKS", "a whole number from 1", "5"),
             unknown_after_wait: env.duration_ms("FEED_UNKNOWN_AFTER_WAIT_MS", 2_000),
+            pages_bytes,
             waiters_max: env.parsed("FEED_WAITERS_MAX", "a whole number", "20000"),
             head_poll: env.duration_ms("FEED_HEAD_POLL_MS", 20),
             validation_again: env.duration_ms("VALIDATION_AGAIN_MS", 30_000),

@@ -33,6 +33,8 @@ pub enum Refusal {
     Neighbour(&'static str),
     /// The database does not answer. 503.
     Store(StoreError),
+    /// There is no room for another page now. 503.
+    TooManyPages,
     /// Too many readers wait. 503.
     TooManyWaiters,
     /// The caller has as much in hand as it may have, or comes too often. 429.
@@ -107,6 +109,9 @@ impl Refusal {
             Self::Store(error) => {
                 tracing::error!(error = format!("{:#}", error_chain(&error)), "a request failed in the store");
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal").detail("The request failed on our side.")
+            }
+            Self::TooManyPages => {
+                Problem::unavailable("too-many-pages", 1).detail("Too many pages are read at once. Repeat later.")
             }
             Self::TooManyWaiters => {
                 Problem::unavailable("too-many-waiters", 5).detail("Too many readers wait at once. Repeat without `wait`, or later.")

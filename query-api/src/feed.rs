@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use access::{Caller, Decision, Question, Turn, question};
 use event::{Event, Micros, Sequence};
-use store::{FeedFilter, StoredEvent, Stretch};
+use store::{FeedFilter, FeedPage, StoredEvent, Stretch};
 use tokio::time::Instant;
 
 use crate::{
     QueryApi,
+    config::PAGE_BYTES_MAX,
     error::Refusal,
+    room::Held,
     waiting::{NoPlace, Place},
 };
 
@@ -58,10 +60,20 @@ pub struct Page {
     pub refused: usize,
     /// Whether there may be more now.
     pub more: bool,
+    /// What its events weigh.
+    pub bytes: usize,
+    /// The room that they take.
+    pub held: Held,
 }
 
+/// More than any stored event has: so much is kept free for the last one of a page.
+const EVENT_BYTES_MAX: usize = 80 * 1024;
+/// What stands between two events.
+const BETWEEN: usize = 2;
 /// Most rows of a further look at a page whose readers may not see much of it.
 const FURTHER_ROWS: i64 = 1_000;
+/// How many times as many rows are looked at where none of the last ones could be shown.
+const FURTHER: i64 = 8;
 
 /// How far the rows of one look were taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +87,44 @@ enum Taken {
 }
 
 impl Page {
+    /// Nothing was read yet.
+    pub(crate) fn at(position: Sequence) -> Self {
+        Self {
+            events: Vec::new(),
+            first: None,
+            position,
+            refused: 0,
+            more: true,
+            bytes: 0,
+            held: Held::default(),
+        }
+    }
+
     fn missing(&self, size: i64) -> i64 {
         size - i64::try_from(self.events.len()).unwrap_or(i64::MAX)
+    }
+
+    /// Whether another event may not fit.
+    fn is_heavy(&self) -> bool {
+        self.bytes + EVENT_BYTES_MAX > PAGE_BYTES_MAX
+    }
+
+    /// Rows of the next look, after one of `last` rows: as many as are missing, and where some were refused, as many more as that takes by
+    /// what was seen so far.
+    fn rows_needed(&self, size: i64, last: i64) -> i64 {
+        let (missing, shown) = (self.missing(size), i64::try_from(self.events.len()).unwrap_or(i64::MAX));
+        let refused = i64::try_from(self.refused).unwrap_or(i64::MAX);
+        let rows = match shown {
+            0 => last.saturating_mul(FURTHER),
+            _ => missing.saturating_mul(shown.saturating_add(refused)) / shown,
+        };
+        rows.clamp(missing, missing.max(FURTHER_ROWS))
+    }
+
+    /// With no more room than it needs.
+    fn settled(mut self) -> Self {
+        self.held.keep(self.bytes);
+        self
     }
 }
 
@@ -141,31 +189,52 @@ impl QueryApi {
         after: Sequence,
     ) -> Result<Page, Refusal> {
         let _timer = self.inner.metrics.page_seconds.start_timer();
-        let mut page = Page { events: Vec::new(), first: None, position: after, refused: 0, more: true };
-        for look in 0..self.inner.config.scan_chunks {
-            let head = self.inner.head.get(&self.inner.store).await?.last;
-            let missing = page.missing(reading.size);
-            let limit = if look == 0 { missing } else { missing.max(FURTHER_ROWS) };
-            let stretch = Stretch { head, after: page.position, limit, scan: self.inner.config.scan_rows };
-            let read = self.inner.store.page(&reading.filter, stretch).await?;
+        let mut page = Page::at(after);
+        let mut rows = 0;
+        for _ in 0..self.inner.config.scan_chunks {
+            rows = page.rows_needed(reading.size, rows);
+            let read = match self.look(reading, &mut page, rows).await {
+                Err(Refusal::TooManyPages) if !page.events.is_empty() => break,
+                read => read?,
+            };
             match self.take(reading, turn, &read.rows, &mut page).await {
                 Taken::All => page.position = read.scanned_to,
-                Taken::Full => return Ok(page),
+                Taken::Full => break,
                 Taken::Unknown => {
                     self.inner.metrics.unknown.inc();
                     return match page.events.is_empty() {
                         true if turn.is_over() => Err(Refusal::CallerBusy),
                         true => Err(Refusal::Neighbour("The PDP")),
-                        false => Ok(page),
+                        false => Ok(page.settled()),
                     };
                 }
             }
             page.more = read.more;
-            if !read.more {
-                return Ok(page);
+            if !read.more || page.is_heavy() {
+                break;
             }
         }
-        Ok(page)
+        Ok(page.settled())
+    }
+
+    /// One look into the store: no more rows than wanted, and no more bytes than the page has left.
+    async fn look(&self, reading: &Reading<'_>, page: &mut Page, rows: i64) -> Result<FeedPage, Refusal> {
+        let left = PAGE_BYTES_MAX.saturating_sub(page.bytes);
+        let most = left.min(usize::try_from(rows).unwrap_or(left).saturating_mul(EVENT_BYTES_MAX));
+        self.inner.room.take(&mut page.held, most).await?;
+        let bytes = i64::try_from(left.saturating_sub(EVENT_BYTES_MAX)).unwrap_or(i64::MAX);
+        let head = self.inner.head.get(&self.inner.store).await?.last;
+        let stretch = Stretch {
+            head,
+            after: page.position,
+            limit: rows,
+            scan: self.inner.config.scan_rows,
+            bytes: bytes.max(1),
+        };
+        let read = self.inner.store.page(&reading.filter, stretch).await?;
+        let weight: usize = read.rows.iter().map(|row| row.json.len()).sum();
+        page.held.keep(page.bytes + weight);
+        Ok(read)
     }
 
     /// Adds the permitted events; the position is after the last one that was decided on.
@@ -182,6 +251,7 @@ impl QueryApi {
             match decision {
                 Decision::Permit => {
                     page.first.get_or_insert(sequence);
+                    page.bytes += event.json().len() + BETWEEN;
                     page.events.push(event);
                 }
                 Decision::Refuse => {
@@ -221,6 +291,36 @@ fn decoded(row: &store::StoredEvent) -> Option<(Sequence, Event)> {
         Err(wrong) => {
             tracing::error!(sequence = row.sequence.0, %wrong, "a stored event cannot be read");
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_further_look_is_as_large_as_what_is_missing_takes() {
+        let event =
+            br#"{"specversion":"1.0","id":"1","source":"s","type":"t","resource":"urn:altinn:resource:r"}"#;
+        for (size, shown, refused, last, expected) in [
+            (50, 0, 0, 0, 50),
+            (1_000, 0, 0, 0, 1_000),
+            // Nothing could be shown so far.
+            (2, 0, 2, 2, 16),
+            (50, 0, 400, 400, 1_000),
+            // Every second one could.
+            (50, 25, 25, 50, 50),
+            (50, 49, 49, 50, 2),
+            // All of them: the rest weighed too much, or was not looked at.
+            (50, 10, 0, 50, 40),
+            (2, 1, 999, 1_000, 1_000),
+        ] {
+            let mut page = Page::at(Sequence(0));
+            page.events = vec![Event::stored(event).unwrap(); shown];
+            page.refused = refused;
+            let case = (size, shown, refused, last);
+            assert_eq!(page.rows_needed(size, last), expected, "{case:?}");
         }
     }
 }

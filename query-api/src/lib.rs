@@ -1,7 +1,7 @@
 //! Postgres → HTTP.
 //!
 //! [`mod@router`] is the API on one page. Feeds: [`query`] reads parameters, [`cursor`] and [`position`] tell where a reader starts, [`recent`]
-//! how far the feed has come, [`feed`] scans and asks for
+//! how far the feed has come, [`feed`] scans within its [`room`] and asks for
 //! rights, [`answer`] writes the page; [`app_feed`], [`generic_feed`], [`seed_feed`] and [`instance_feed`] are the kinds of feed. [`head`]
 //! wakes readers who wait, [`waiting`] holds their places, [`interest`] tells whom an event may concern. Subscriptions: [`wish`] checks what is asked for, [`subscriptions`] are the handlers, [`log`] shows what became of deliveries, [`validation`]
 //! sends the event that proves an endpoint.
@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod position;
 pub mod query;
 pub mod recent;
+pub mod room;
 pub mod router;
 pub mod seed_feed;
 pub mod subscriptions;
@@ -58,6 +59,7 @@ struct Inner {
     metrics: metrics::Metrics,
     waiting: waiting::Waiting,
     head: recent::RecentHead,
+    room: room::Room,
 }
 
 impl FromRef<QueryApi> for Access {
@@ -89,8 +91,9 @@ impl QueryApi {
         let Needs { store, access, producer, registry, life } = needs;
         let metrics = metrics::Metrics::register(registry)?;
         let waiting = waiting::Waiting::new(config.waiters_max, metrics.waiting.clone());
-        let head = recent::RecentHead::default();
-        let api = Self { inner: Arc::new(Inner { config, store, access, producer, metrics, waiting, head }) };
+        let (head, room) = (recent::RecentHead::default(), room::Room::new(config.pages_bytes));
+        let api =
+            Self { inner: Arc::new(Inner { config, store, access, producer, metrics, waiting, head, room }) };
         let watched = api.clone();
         // It stops with the HTTP port, so that nobody who waits holds up the stop.
         life.spawn(Stage::Http, "head watch", |stop| async move {

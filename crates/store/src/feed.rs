@@ -78,6 +78,8 @@ pub struct Stretch {
     pub limit: i64,
     /// Most rows of the leading column to look at.
     pub scan: i64,
+    /// No row is returned after so many bytes of events.
+    pub bytes: i64,
 }
 
 /// What a stretch holds.
@@ -154,11 +156,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Settings`] when the filter names neither resource nor subject, [`StoreError::Unavailable`].
     pub async fn page(&self, filter: &FeedFilter, stretch: Stretch) -> Result<FeedPage, StoreError> {
-        let Stretch { head, after, limit, .. } = stretch;
+        let Stretch { head, after, limit, bytes, .. } = stretch;
         let looked_at = if filter.is_residual() || filter.subjects.len() > 1 {
             answered(self.look(filter, stretch)).await?
         } else {
-            answered(self.take_all(filter, after, limit)).await?
+            answered(self.take_all(filter, stretch)).await?
         };
         let full = i64::try_from(looked_at.len()) == Ok(limit);
         let mut rows = Vec::with_capacity(looked_at.len());
@@ -172,7 +174,9 @@ impl Store {
             }
             rows.push(stored(row)?);
         }
-        if full || scan_ended {
+        let weight: usize = rows.iter().map(|row: &StoredEvent| row.json.len()).sum();
+        let cut = i64::try_from(weight).unwrap_or(i64::MAX) >= bytes;
+        if full || scan_ended || cut {
             return Ok(FeedPage { rows, scanned_to: newest, more: true });
         }
         // The statement saw everything up to the head, which was read before it.
@@ -180,18 +184,15 @@ impl Store {
     }
 
     /// Every row of the leading column is selected.
-    async fn take_all(
-        &self,
-        filter: &FeedFilter,
-        after: Sequence,
-        limit: i64,
-    ) -> Result<Vec<PgRow>, StoreError> {
+    async fn take_all(&self, filter: &FeedFilter, stretch: Stretch) -> Result<Vec<PgRow>, StoreError> {
+        let Stretch { after, limit, bytes, .. } = stretch;
         let (statement, leading) = match (filter.subjects.first(), &filter.resource) {
             (Some(subject), _) => (include_str!("../sql/page_of_subject.sql"), subject),
             (None, Some(resource)) => (include_str!("../sql/page_of_resource.sql"), resource),
             (None, None) => return Err(no_leading_column()),
         };
-        Ok(sqlx::query(statement).bind(leading).bind(after.0).bind(limit).fetch_all(&self.pool).await?)
+        let query = sqlx::query(statement).bind(leading).bind(after.0).bind(limit).bind(bytes);
+        Ok(query.fetch_all(&self.pool).await?)
     }
 
     /// Rows of the leading column are judged one by one. Of many subjects, each gives its next rows.
@@ -225,6 +226,7 @@ impl Store {
             .bind(filter.instance.as_deref())
             .bind(scan)
             .bind(limit)
+            .bind(stretch.bytes)
             .fetch_all(&self.pool)
             .await?)
     }

@@ -16,7 +16,7 @@ use event::{EventIdentity, Micros, Sequence};
 use store::{Conflict, FeedFilter, StoreError, Stretch};
 
 fn stretch(head: Sequence, after: Sequence, limit: i64, scan: i64) -> Stretch {
-    Stretch { head, after, limit, scan }
+    Stretch { head, after, limit, scan, bytes: 1 << 22 }
 }
 
 fn by_resource() -> FeedFilter {
@@ -187,6 +187,45 @@ async fn a_page_whose_filter_refuses_everything_still_moves_on() {
     assert_eq!((first.rows.len(), first.scanned_to, first.more), (0, Sequence(20), true));
     let last = store.page(&filter, stretch(Sequence(50), Sequence(40), 10, 20)).await.unwrap();
     assert_eq!((last.scanned_to, last.more), (Sequence(50), false));
+}
+
+#[tokio::test]
+async fn a_stretch_ends_after_its_bytes_and_goes_on_where_it_ended() {
+    let store = store("heavy", 1_000).await;
+    let kinds = (0..20).map(|n| event(&n.to_string(), "/party/1", if n % 2 == 0 { "even" } else { "odd" }));
+    let (events, step) = batch(0, 0, kinds.collect());
+    let weight = i64::try_from(events[0].event.json().len()).unwrap();
+    store.write_batch("events", &events, &[step]).await.unwrap();
+    let parties = ["/party/1", "/party/2"].map(str::to_owned).to_vec();
+    for (filter, expected) in [
+        (by_resource(), 20),
+        (FeedFilter { subjects: parties[..1].to_vec(), ..FeedFilter::default() }, 20),
+        (FeedFilter { types: vec!["odd".into()], ..by_resource() }, 10),
+        (
+            FeedFilter {
+                types: vec!["odd".into()],
+                subjects: parties[..1].to_vec(),
+                ..FeedFilter::default()
+            },
+            10,
+        ),
+        (FeedFilter { types: vec!["odd".into()], subjects: parties, ..FeedFilter::default() }, 10),
+    ] {
+        let (mut after, mut seen) = (Sequence(0), Vec::new());
+        loop {
+            let bytes = 2 * weight + 10;
+            let stretch = Stretch { head: Sequence(20), after, limit: 100, scan: 100, bytes };
+            let page = store.page(&filter, stretch).await.unwrap();
+            assert!(page.rows.len() <= 3, "{filter:?}: one row is beyond the bytes at most");
+            seen.extend(page.rows.iter().map(|row| row.sequence.0));
+            after = page.scanned_to;
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), expected, "{filter:?}");
+        assert!(seen.is_sorted_by(|a, b| a < b));
+    }
 }
 
 #[tokio::test]

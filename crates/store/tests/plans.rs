@@ -45,15 +45,15 @@ async fn filled(store: &Store, connection: &mut PgConnection) {
         .execute(&mut *connection)
         .await
         .unwrap();
-    let types = "text, bigint, text, text, text[], text[], text[], timestamptz, timestamptz, timestamptz, text, bigint, bigint";
-    let nothing = "'', 0, null, null, null, null, null, null, null, null, null, 1, 1";
+    let types = "text, bigint, text, text, text[], text[], text[], timestamptz, timestamptz, timestamptz, text, bigint, bigint, bigint";
+    let nothing = "'', 0, null, null, null, null, null, null, null, null, null, 1, 1, 1000000";
     prepared(connection, "page_by_resource", types, nothing).await;
     prepared(connection, "page_by_subject", types, nothing).await;
     let of_many = types.replacen("text", "text[]", 1);
     let nothing = nothing.replacen("''", "array['', '']", 1);
     prepared(connection, "page_by_subjects", &of_many, &nothing).await;
-    prepared(connection, "page_of_resource", "text, bigint, bigint", "'', 0, 1").await;
-    prepared(connection, "page_of_subject", "text, bigint, bigint", "'', 0, 1").await;
+    prepared(connection, "page_of_resource", "text, bigint, bigint, bigint", "'', 0, 1, 1000000").await;
+    prepared(connection, "page_of_subject", "text, bigint, bigint, bigint", "'', 0, 1, 1000000").await;
     let types = "bigint, bigint, text, text[], text, text";
     prepared(connection, "sequence_of_id", types, "0, 0, null, null, null, null").await;
     prepared(connection, "rows_between", "bigint, bigint, bigint", "0, 0, 1").await;
@@ -63,7 +63,9 @@ async fn filled(store: &Store, connection: &mut PgConnection) {
 }
 
 fn page(leading: &str, after: i64, types: &str, scan: i64) -> String {
-    format!("('{leading}', {after}, null, null, {types}, null, null, null, null, null, null, {scan}, 10)")
+    format!(
+        "('{leading}', {after}, null, null, {types}, null, null, null, null, null, null, {scan}, 10, 1000000)"
+    )
 }
 
 #[tokio::test]
@@ -86,7 +88,7 @@ async fn feeds_use_their_indexes_and_stop_early() {
             ("page_of_resource", "urn:altinn:resource:often", "events_1_resource_sequence_idx"),
             ("page_of_subject", "/party/7", "events_1_subject_sequence_idx"),
         ] {
-            let call = format!("execute {statement} ('{leading}', 10000, 2)");
+            let call = format!("execute {statement} ('{leading}', 10000, 2, 1000000)");
             let plan = explain(&mut connection, &call).await;
             assert!(plan.contains(index) && !plan.contains("Sort"), "{plan}");
             assert!(plan.contains("Subplans Removed: 1"), "{plan}");
@@ -143,7 +145,7 @@ async fn a_full_scan_of_a_feed_gives_every_row_once() {
         let filter = FeedFilter { subjects, ..FeedFilter::default() };
         let (mut after, mut seen) = (Sequence(0), Vec::new());
         loop {
-            let stretch = Stretch { head: Sequence(39_999), after, limit: 3, scan: 5 };
+            let stretch = Stretch { head: Sequence(39_999), after, limit: 3, scan: 5, bytes: 1 << 22 };
             let page = store.page(&filter, stretch).await.unwrap();
             seen.extend(page.rows.iter().map(|row| row.sequence.0));
             after = page.scanned_to;

@@ -96,7 +96,7 @@ impl World {
         let (mut rows, mut after) = (Vec::new(), Sequence(0));
         loop {
             let head = self.store.feed_head().await.unwrap().last;
-            let stretch = Stretch { head, after, limit: 17, scan: 17 };
+            let stretch = Stretch { head, after, limit: 17, scan: 17, bytes: 1 << 22 };
             let page = self.store.page(&filter, stretch).await.unwrap();
             rows.extend(page.rows);
             after = page.scanned_to;

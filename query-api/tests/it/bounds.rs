@@ -6,7 +6,7 @@ use futures::future::join_all;
 use http::StatusCode;
 use local_altinn::Mode;
 
-use crate::world::{Answer, GENERIC, PATIENCE, RESOURCE, World, generic};
+use crate::world::{Answer, GENERIC, PATIENCE, RESOURCE, World, generic, parsed};
 
 const OWN: &str = "/events/api/v1/app/party?after=0&party=50001337";
 
@@ -122,4 +122,48 @@ async fn who_waits_for_an_event_takes_none_of_its_callers_turns() {
     };
     let (read, ()) = tokio::join!(waiting, meanwhile);
     assert_eq!((read.0.ids(), read.1.ids()), (vec!["e".to_owned()], vec!["e".to_owned()]));
+}
+
+/// An event of sixty kilobytes.
+fn heavy(id: usize) -> event::Event {
+    let data = "x".repeat(60_000);
+    parsed(&format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"https://x.no","type":"t","subject":"/party/1","resource":"{RESOURCE}","data":"{data}"}}"#
+    ))
+}
+
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_at_most_four_mebibytes_and_the_next_one_goes_on() {
+    let world = World::new(&[]).await;
+    world.put((0..100).map(heavy)).await;
+    for more in ["", "&type=t", "&subject=/party/1", "&subject=/party/1&type=t"] {
+        let mut next = format!("{GENERIC}?resource={RESOURCE}&after=0&size=1000{more}");
+        let mut seen = Vec::new();
+        while !next.is_empty() {
+            let page = world.get(&world.ttd(), &next).await;
+            assert!(page.body.len() <= PAGE_BYTES_MAX, "{} bytes", page.body.len());
+            seen.extend(page.ids());
+            next = page.next().to_owned();
+        }
+        assert_eq!(seen, (0..100).map(|id| id.to_string()).collect::<Vec<_>>(), "{more}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_at_once_are_bounded_in_bytes_until_their_readers_have_them() {
+    let world = World::new(&[("FEED_PAGES_BYTES", "6000000")]).await;
+    world.put((0..60).map(heavy)).await;
+    let path = format!("{GENERIC}?resource={RESOURCE}&after=0&size=1000");
+    let request =
+        http::Request::builder().uri(&path).header("authorization", format!("Bearer {}", world.ttd()));
+    let request = request.body(axum::body::Body::empty()).unwrap();
+    let unread = tower::ServiceExt::oneshot(world.router.clone(), request).await.unwrap();
+    assert_eq!(unread.status(), StatusCode::OK);
+    let refused = world.get(&world.ttd(), &path).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+    assert_eq!(refused.json()["code"], "too-many-pages");
+    drop(unread);
+    assert_eq!(world.get(&world.ttd(), &path).await.ids().len(), 60);
 }
