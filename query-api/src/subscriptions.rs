@@ -8,7 +8,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use event::{Micros, Subscription, SubscriptionId};
+use event::{Micros, Subscription, SubscriptionId, address::called};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
@@ -30,6 +30,9 @@ use crate::{
 struct Shown<'a> {
     id: i64,
     end_point: Cow<'a, str>,
+    /// What is really called, where that differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source_filter: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +60,8 @@ fn endpoint_for<'a>(caller: &Caller, endpoint: &'a str) -> Cow<'a, str> {
 fn shown<'a>(subscription: &'a Subscription, caller: &Caller) -> Shown<'a> {
     Shown {
         id: subscription.id.0,
+        calls: Some(called(&subscription.endpoint))
+            .filter(|called| *called != subscription.endpoint && !caller.is_by_delegation()),
         end_point: endpoint_for(caller, &subscription.endpoint),
         source_filter: subscription.source_filter.as_deref(),
         resource_filter: subscription.resource_filter.as_deref(),
@@ -87,8 +92,9 @@ pub async fn create(
 ) -> Result<Response, Refusal> {
     let _turn = api.turn(&caller).await?;
     let new = api.checked(&caller, &body?.0).await?;
-    api.has_room(&new).await?;
-    let (subscription, _) = api.inner.store.create_subscription(&new).await?;
+    let most = most_of(&new.consumer);
+    let made = api.inner.store.create_subscription_up_to(&new, most).await?;
+    let (subscription, _) = made.ok_or(Refusal::TooMany(most))?;
     if !subscription.validated {
         // The row stays whatever becomes of the append; the sweep tries again.
         api.validate(&subscription, Micros::now()).await.ok();
@@ -235,17 +241,6 @@ impl QueryApi {
             Decision::Unknown => Err(Refusal::Neighbour("The PDP")),
         }
     }
-
-    /// Whether the consumer may have one more; one that it has already takes no room.
-    async fn has_room(&self, new: &NewSubscription) -> Result<(), Refusal> {
-        let is_person = new.consumer.starts_with("/user/");
-        let most = if is_person { PERSON_SUBSCRIPTIONS_MAX } else { SUBSCRIPTIONS_MAX };
-        if self.inner.store.count_subscriptions(&new.consumer).await? < most {
-            return Ok(());
-        }
-        let have = self.inner.store.subscriptions_of(&new.consumer, most).await?;
-        if have.iter().any(|one| is_same(one, new)) { Ok(()) } else { Err(Refusal::TooMany(most)) }
-    }
 }
 
 /// What is wrong with the members is a problem; what is wrong with their values alone, the contract's bare text.
@@ -257,13 +252,7 @@ fn refused(mut wrong: Vec<(String, String)>, texts: Vec<String>) -> Result<(), R
     if texts.is_empty() { Ok(()) } else { Err(Refusal::Texts(texts)) }
 }
 
-/// What makes two subscriptions of a consumer the same (contract §6.2).
-fn is_same(one: &Subscription, new: &NewSubscription) -> bool {
-    let resource = new.resource_filter.as_ref().map(|resource| resource.to_lowercase());
-    one.endpoint == new.endpoint
-        && one.source_filter == new.source_filter
-        && one.resource_filter == resource
-        && one.subject_filter == new.subject_filter
-        && one.type_filter == new.type_filter
-        && one.include_subunits == new.include_subunits
+/// Most subscriptions of a consumer.
+fn most_of(consumer: &str) -> i64 {
+    if consumer.starts_with("/user/") { PERSON_SUBSCRIPTIONS_MAX } else { SUBSCRIPTIONS_MAX }
 }

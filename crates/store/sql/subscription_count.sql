@@ -1,1 +1,1 @@
-select count(*) from subscription where consumer = $1 and deleted is null
+select count(*) from (select from subscription where consumer = $1 and deleted is null limit $2) as found

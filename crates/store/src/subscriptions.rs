@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use event::{EventIdentity, Micros, Subscription, SubscriptionId};
+use event::{EventIdentity, Micros, Subscription, SubscriptionId, address::called};
 use sqlx::{Postgres, Row, Transaction, postgres::PgRow};
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ pub struct NewSubscription {
 }
 
 impl NewSubscription {
-    /// What makes two subscriptions the same (contract §6.2).
+    /// What makes two subscriptions the same (contract §6.2); of the endpoint what is really called.
     fn fingerprint(&self) -> Uuid {
         let filters = [&self.source_filter, &self.resource_filter, &self.subject_filter, &self.type_filter];
         let filters: Vec<String> = filters
@@ -39,7 +39,7 @@ impl NewSubscription {
             .map(|filter| filter.as_ref().map_or_else(String::new, |text| format!("={text}")))
             .collect();
         let filters = format!("{}\u{0}{}", filters.join("\u{0}"), self.include_subunits);
-        Uuid::from_u128(EventIdentity::of(&self.consumer, &self.endpoint, &filters).0)
+        Uuid::from_u128(EventIdentity::of(&self.consumer, &called(&self.endpoint), &filters).0)
     }
 }
 
@@ -74,7 +74,7 @@ async fn next_position(tx: &mut Transaction<'_, Postgres>) -> Result<i64, StoreE
 }
 
 impl Store {
-    /// Creates a subscription, or finds the one that is the same; true when it is new.
+    /// As [`Store::create_subscription_up_to`], without a limit.
     ///
     /// # Errors
     /// [`StoreError::Data`], [`StoreError::Unavailable`].
@@ -82,11 +82,24 @@ impl Store {
         &self,
         new: &NewSubscription,
     ) -> Result<(Subscription, bool), StoreError> {
+        let made = self.create_subscription_up_to(new, i64::MAX).await?;
+        Ok(made.expect("there is no limit"))
+    }
+
+    /// Creates a subscription, or finds the one that is the same; true when it is new. Nothing when its consumer has `most` others.
+    ///
+    /// # Errors
+    /// [`StoreError::Data`], [`StoreError::Unavailable`].
+    pub async fn create_subscription_up_to(
+        &self,
+        new: &NewSubscription,
+        most: i64,
+    ) -> Result<Option<(Subscription, bool)>, StoreError> {
         let lowered = new.resource_filter.as_ref().map(|filter| filter.to_lowercase());
         let new = NewSubscription { resource_filter: lowered, ..new.clone() };
         let fingerprint = new.fingerprint();
         let mut tx = self.pool.begin().await?;
-        // The lock comes first: two equal requests at once must not both find nothing.
+        // The lock comes first: two equal requests at once must not both find nothing, and none counts what another adds.
         let position = next_position(&mut tx).await?;
         let found = sqlx::query(include_str!("../sql/subscription_by_fingerprint.sql"))
             .bind(fingerprint)
@@ -94,7 +107,15 @@ impl Store {
             .await?;
         if let Some(row) = found {
             tx.rollback().await?;
-            return Ok((subscription(&row)?, false));
+            return Ok(Some((subscription(&row)?, false)));
+        }
+        let has: i64 = sqlx::query_scalar(include_str!("../sql/subscription_count.sql"))
+            .bind(&new.consumer)
+            .bind(most)
+            .fetch_one(&mut *tx)
+            .await?;
+        if has >= most {
+            return Ok(None);
         }
         let row = sqlx::query(include_str!("../sql/subscription_insert.sql"))
             .bind(position)
@@ -110,7 +131,7 @@ impl Store {
             .fetch_one(&mut *tx)
             .await?;
         tx.commit().await?;
-        Ok((subscription(&row)?, true))
+        Ok(Some((subscription(&row)?, true)))
     }
 
     /// A subscription that is not deleted.
@@ -140,17 +161,6 @@ impl Store {
             .fetch_all(&self.pool)
             .await?;
         subscriptions(&rows)
-    }
-
-    /// How many subscriptions a consumer has.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn count_subscriptions(&self, consumer: &str) -> Result<i64, StoreError> {
-        Ok(sqlx::query_scalar(include_str!("../sql/subscription_count.sql"))
-            .bind(consumer)
-            .fetch_one(&self.pool)
-            .await?)
     }
 
     /// Deletes a subscription: a tombstone stays for readers of changes. False when there was none.

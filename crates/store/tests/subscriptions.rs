@@ -37,7 +37,16 @@ async fn asking_again_gives_the_same_subscription_and_takes_no_position() {
     assert!(new && other.id != first.id);
     assert_eq!(store.subscription_head().await.unwrap(), 2);
     assert_eq!(store.subscriptions_of("/org/ttd", 10).await.unwrap(), [first]);
-    assert_eq!(store.count_subscriptions("/org/skd").await.unwrap(), 1);
+    let more = asked("/org/skd", "urn:altinn:resource:r2");
+    assert!(
+        store.create_subscription_up_to(&more, 1).await.unwrap().is_none(),
+        "the consumer has one already"
+    );
+    assert!(store.create_subscription_up_to(&more, 2).await.unwrap().is_some_and(|(_, new)| new));
+    assert!(
+        store.create_subscription_up_to(&more, 2).await.unwrap().is_some_and(|(_, new)| !new),
+        "a twin needs no room"
+    );
 }
 
 #[tokio::test]

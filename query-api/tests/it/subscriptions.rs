@@ -45,6 +45,24 @@ async fn a_compressed_request_is_read_and_another_encoding_is_named() {
     }
 }
 
+/// One of the subscriptions of person 1337.
+fn of_person(n: usize) -> NewSubscription {
+    NewSubscription {
+        endpoint: format!("https://example.com/{n}"),
+        source_filter: None,
+        resource_filter: Some(APP.to_owned()),
+        subject_filter: Some("/party/50001337".to_owned()),
+        type_filter: None,
+        include_subunits: false,
+        consumer: "/user/1337".to_owned(),
+        created_by: "/user/1337".to_owned(),
+    }
+}
+
+fn body_of_person(endpoint: &str) -> String {
+    json!({"endPoint": endpoint, "resourceFilter": APP, "subjectFilter": "/party/50001337"}).to_string()
+}
+
 async fn delete(world: &World, token: &str, path: &str) -> Answer {
     world.send(Method::DELETE, path, &[("authorization", &format!("Bearer {token}"))], "").await
 }
@@ -61,7 +79,8 @@ async fn a_subscription_is_created_once_read_listed_and_deleted_by_its_creator()
     let shown = made.json();
     let id = shown["id"].as_i64().unwrap();
     let expected = json!({
-        "id": id, "endPoint": "https://Hooks.Example.no:443/a?code=%7e1", "resourceFilter": RESOURCE,
+        "id": id, "endPoint": "https://Hooks.Example.no:443/a?code=%7e1",
+        "calls": "https://hooks.example.no/a?code=%7e1", "resourceFilter": RESOURCE,
         "subjectFilter": "/party/1", "includeSubunits": false, "consumer": "/org/ttd", "createdBy": "/org/ttd",
         "created": shown["created"], "validated": false,
     });
@@ -226,30 +245,44 @@ async fn the_body_type_comes_before_the_caller_and_the_body_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_limit_holds_for_requests_at_once_and_twins_are_told_by_what_is_called() {
+    let world = World::new(&[("VALIDATIONS_MAX", "0")]).await;
+    for n in 0..95 {
+        world.store.create_subscription(&of_person(n)).await.unwrap();
+    }
+    let person = world.person();
+    let posts = (95..125).map(|n| {
+        let (world, person) = (&world, &person);
+        async move { post(world, person, &body_of_person(&format!("https://example.com/{n}"))).await.status }
+    });
+    let statuses = futures::future::join_all(posts).await;
+    let count = |status| statuses.iter().filter(|got| **got == status).count();
+    assert_eq!((count(StatusCode::CREATED), count(StatusCode::CONFLICT)), (5, 25), "{statuses:?}");
+
+    // The same call in another spelling is the same subscription, echoed as it was first sent.
+    let first = post(&world, &person, &body_of_person("https://example.com/7")).await;
+    assert_eq!((first.status, first.json().get("calls")), (StatusCode::CREATED, None), "{first:?}");
+    for spelling in ["https://example.com/a/../7", "HTTPS://Example.com:443/7#x", " https://example.com/7 "] {
+        let again = post(&world, &person, &body_of_person(spelling)).await;
+        assert_eq!((again.status, again.json()), (StatusCode::CREATED, first.json()), "{spelling}");
+    }
+    let endpoint = "https://example.com/a/../b c?x#top";
+    let body = json!({"endPoint": endpoint, "resourceFilter": RESOURCE}).to_string();
+    let made = post(&world, &world.ttd(), &body).await.json();
+    assert_eq!(made["endPoint"], endpoint);
+    assert_eq!(made["calls"], "https://example.com/b%20c?x");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_person_has_a_hundred_subscriptions_at_most_and_may_repeat_each() {
     let world = World::new(&[("VALIDATIONS_MAX", "0")]).await;
-    let of = |n: usize| NewSubscription {
-        endpoint: format!("https://example.com/{n}"),
-        source_filter: None,
-        resource_filter: Some(APP.to_owned()),
-        subject_filter: Some("/party/50001337".to_owned()),
-        type_filter: None,
-        include_subunits: false,
-        consumer: "/user/1337".to_owned(),
-        created_by: "/user/1337".to_owned(),
-    };
     for n in 0..100 {
-        let (one, _) = world.store.create_subscription(&of(n)).await.unwrap();
+        let (one, _) = world.store.create_subscription(&of_person(n)).await.unwrap();
         world.store.set_validated(one.id).await.unwrap();
     }
-    let body = |n: usize| {
-        format!(
-            r#"{{"endPoint":"https://example.com/{n}","resourceFilter":"{APP}","subjectFilter":"/party/50001337"}}"#
-        )
-    };
-    let more = post(&world, &world.person(), &body(100)).await;
+    let more = post(&world, &world.person(), &body_of_person("https://example.com/100")).await;
     assert_eq!(more.status, StatusCode::CONFLICT, "{more:?}");
-    let repeated = post(&world, &world.person(), &body(42)).await;
+    let repeated = post(&world, &world.person(), &body_of_person("https://example.com/42")).await;
     assert_eq!((repeated.status, repeated.json()["validated"].clone()), (StatusCode::CREATED, json!(true)));
 }
 
