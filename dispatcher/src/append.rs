@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use event::topics;
-use kafka_loop::{Ack, AppendError, Outgoing, Producer};
+use kafka_loop::{Ack, AppendError, Outgoing, Position, Producer};
 
 use crate::metrics::Metrics;
 
@@ -87,6 +87,33 @@ impl Backoff {
         let wait = self.0;
         self.0 = (wait * 2).min(Self::LONGEST);
         tokio::time::sleep(wait).await;
+    }
+}
+
+/// Appends one record, as [`append_all`] does, and tells where it stands; nowhere when it was parked without its value.
+pub(crate) async fn append_one(
+    producer: &Producer,
+    record: &OwnedRecord,
+    metrics: &Metrics,
+) -> Option<Position> {
+    let mut backoff = Backoff::new();
+    loop {
+        let outcome = match record.enqueue(producer) {
+            Ok(ack) => ack.await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(at) => return Some(at),
+            Err(error) if error.is_retryable() => {
+                tracing::debug!(topic = record.topic, %error, "an append is repeated");
+                metrics.append_retries.inc();
+                backoff.wait().await;
+            }
+            Err(_) => {
+                append_all(producer, std::slice::from_ref(record), metrics).await;
+                return None;
+            }
+        }
     }
 }
 

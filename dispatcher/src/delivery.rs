@@ -5,7 +5,7 @@ use std::time::Duration;
 use access::{Question, question};
 use bytes::Bytes;
 use event::{
-    AttemptRecord, DeliveryHeaders, DeliveryKind, Event, HeaderError, Micros,
+    AttemptOutcome, AttemptRecord, DeliveryHeaders, DeliveryKind, Event, HeaderError, Micros,
     topics::{self, TIERS},
 };
 use kafka_loop::{Record, Settle};
@@ -57,6 +57,18 @@ pub(crate) struct Try<'a> {
     pub(crate) now: Micros,
 }
 
+/// What a try leaves on the log, in the order in which it must be acknowledged. The other way round an attempt could be taken for
+/// settled whose retry never came to the log.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// How it ended.
+    pub(crate) outcome: AttemptOutcome,
+    /// The delivery on its next topic, if it goes on.
+    pub(crate) next: Option<OwnedRecord>,
+    /// What happened.
+    pub(crate) attempt: Option<OwnedRecord>,
+}
+
 /// Reads the headers of a record.
 ///
 /// # Errors
@@ -100,20 +112,20 @@ impl Delivery {
         self.body.len() + self.key.len() + 1_024
     }
 
-    /// The record with which it is parked when not even its own records could be made.
-    pub(crate) fn parked(&self) -> OwnedRecord {
-        parked(self.key.clone(), self.body.clone(), caught::REASON.to_owned())
+    /// What is told when not even its own records could be made.
+    pub(crate) fn parked(&self) -> Told {
+        let next = Some(parked(self.key.clone(), self.body.clone(), caught::REASON.to_owned()));
+        Told { outcome: AttemptOutcome::Dead, next, attempt: None }
     }
 
-    /// The records that a try leaves, in the order in which they must be acknowledged: the delivery on its next topic if it goes on,
-    /// then what happened. The other way round an attempt could be taken for settled whose retry never came to the log.
-    pub(crate) fn records(&self, done: Try<'_>, ladder: Ladder) -> Vec<OwnedRecord> {
+    /// The records that a try leaves.
+    pub(crate) fn records(&self, done: Try<'_>, ladder: Ladder) -> Told {
         let next = match &done.verdict.next {
             Next::Nowhere => None,
             Next::Tier(tier) => TIERS.get(*tier).map(|(topic, _)| self.next_record(topic, done, None)),
             Next::Dead(reason) => Some(self.next_record(topics::DEAD, done, Some(reason))),
         };
-        next.into_iter().chain([self.attempt_record(done, ladder)]).collect()
+        Told { outcome: done.verdict.outcome, next, attempt: Some(self.attempt_record(done, ladder)) }
     }
 
     fn next_record(&self, topic: &'static str, done: Try<'_>, reason: Option<&String>) -> OwnedRecord {

@@ -41,7 +41,7 @@ use std::{sync::Arc, time::Duration};
 
 use access::Access;
 use event::topics::{self, TIERS};
-use kafka_loop::{Budget, KafkaSettings, LedgerOptions, Producer, Source, groups, open_ledger};
+use kafka_loop::{Budget, Journal, KafkaSettings, LedgerOptions, Producer, Source, groups, open_ledger};
 use service::{
     lifecycle::{Lifecycle, Stage},
     prometheus::Registry,
@@ -58,6 +58,7 @@ use metrics::Metrics;
 use outcome::Ladder;
 use push::{Parts, Push};
 use repeats::LookUp;
+use settled::{Settled, settled_by};
 use subscriptions::{Follower, View};
 use tiers::Tiers;
 use webhook_client::WebhookClient;
@@ -130,6 +131,7 @@ impl Loops {
             budget: config.budget,
             per_partition: None,
             stalled_after: Some(STALLED_AFTER),
+            journal: None,
         };
         life.spawn(Stage::Loops, "dispatcher.match", |stop| async move {
             if !is_whole(&whole, &stop).await {
@@ -143,7 +145,16 @@ impl Loops {
 
     fn push_deliveries(&self, client: WebhookClient, life: &Lifecycle) {
         let (kafka, config, ladder) = (self.kafka.clone(), self.config.push.clone(), self.config.ladder);
+        let settled = Settled::new(config.settled_window);
+        let remembers = Arc::clone(&settled);
+        let journal = Journal::new(topics::ATTEMPTS, move |record| {
+            if let Some(attempt) = settled_by(record) {
+                remembers.remember(attempt);
+            }
+        });
         let parts = Parts {
+            settled,
+            journal,
             view: Arc::clone(&self.view),
             access: self.access.clone(),
             client,
@@ -169,6 +180,7 @@ impl Loops {
             budget: Budget { records: 1 << 20, bytes: usize::MAX / 2 },
             per_partition: Some(self.config.tier_budget_per_partition),
             stalled_after: None,
+            journal: None,
         };
         life.spawn(Stage::Loops, "dispatcher.tiers", |stop| async move {
             let ledger = open_ledger(&kafka, options, stop.clone())?;
@@ -193,13 +205,21 @@ async fn push_from(
 ) -> anyhow::Result<()> {
     let budget = config.budget;
     let stalled_after = Some(STALLED_AFTER);
-    let options = |group, source| LedgerOptions { group, source, budget, per_partition: None, stalled_after };
+    let journal = parts.journal.clone();
+    let options = |source| LedgerOptions {
+        group: groups::PUSH,
+        source,
+        budget,
+        per_partition: None,
+        stalled_after,
+        journal: Some(journal.clone()),
+    };
     // The first loop that ends ends both: the process starts again from the committed positions.
     let stop = stop.child_token();
     let all = Source::Group(vec![topics::DELIVERIES]);
-    let fresh = open_ledger(kafka, options(groups::PUSH, all), stop.clone())?;
+    let fresh = open_ledger(kafka, options(all), stop.clone())?;
     let same = Source::Follow { topic: topics::DUE, of: fresh.assignment };
-    let due = open_ledger(kafka, options(groups::PUSH, same), stop.clone())?;
+    let due = open_ledger(kafka, options(same), stop.clone())?;
     let push = Push::new(parts, config, ladder, stop.clone());
     let pushed = async {
         tokio::select! {

@@ -12,15 +12,15 @@ use std::{
 
 use access::{Access, Decision, Question};
 use event::{AttemptOutcome, DeliveryKind, Micros, topics::MAX_ATTEMPTS};
-use kafka_loop::{Producer, Record, Settle, Work};
+use kafka_loop::{Journal, Producer, Record, Settle, Work};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    append::{OwnedRecord, append_all},
+    append::{append_all, append_one},
     caught::{Panicked, REASON, caught},
     config::PushConfig,
-    delivery::{self, Delivery, Try},
+    delivery::{self, Delivery, Told, Try},
     endpoint::{EndpointKey, Lane, Pool, Waiting, key_of},
     held::Held,
     metrics::Metrics,
@@ -56,6 +56,7 @@ pub(crate) struct Push {
     producer: Producer,
     ladder: Ladder,
     settled: Arc<Settled<Settle>>,
+    journal: Journal,
     queue: Mutex<Queue<Box<Ready>>>,
     tasks: TaskTracker,
     cut: CancellationToken,
@@ -73,6 +74,10 @@ pub(crate) struct Parts {
     pub(crate) producer: Producer,
     /// The series.
     pub(crate) metrics: Arc<Metrics>,
+    /// Which attempts are in hand and which were settled.
+    pub(crate) settled: Arc<Settled<Settle>>,
+    /// What says so on the log.
+    pub(crate) journal: Journal,
 }
 
 /// A delivery that may be sent when its turn comes.
@@ -99,7 +104,7 @@ impl Push {
         ladder: Ladder,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let Parts { view, access, client, producer, metrics } = parts;
+        let Parts { view, access, client, producer, metrics, settled, journal } = parts;
         Arc::new(Self {
             view,
             access,
@@ -108,7 +113,8 @@ impl Push {
             stop,
             producer,
             ladder,
-            settled: Settled::new(config.settled_window),
+            settled,
+            journal,
             queue: Mutex::new(Queue::new(config.limits)),
             tasks: TaskTracker::new(),
             cut: CancellationToken::new(),
@@ -314,28 +320,33 @@ impl Push {
         if !ended.was_sent() && !delivery.is_held() {
             return;
         }
-        let told = caught(|| self.tell(&delivery, &ended, took));
-        let (outcome, records) = told.unwrap_or_else(|_| {
+        let told = caught(|| self.tell(&delivery, &ended, took)).unwrap_or_else(|_| {
             self.metrics.faults.inc();
-            (AttemptOutcome::Dead, vec![delivery.parked()])
+            delivery.parked()
         });
-        if outcome == AttemptOutcome::PutBack {
+        if told.outcome == AttemptOutcome::PutBack {
             delivery.release();
         }
-        for record in &records {
-            append_all(&self.producer, std::slice::from_ref(record), &self.metrics).await;
+        if let Some(next) = told.next {
+            append_all(&self.producer, &[next], &self.metrics).await;
         }
-        delivery.settle(outcome != AttemptOutcome::PutBack);
+        let entry = self.journal.begin();
+        if let Some(attempt) = told.attempt
+            && let Some(at) = append_one(&self.producer, &attempt, &self.metrics).await
+        {
+            entry.acknowledged(at);
+        }
+        delivery.settle(told.outcome != AttemptOutcome::PutBack);
+        entry.settled();
     }
 
-    /// What follows from a try: its outcome, and the records that say so.
-    fn tell(&self, delivery: &Delivery, ended: &Ended, took: Duration) -> (AttemptOutcome, Vec<OwnedRecord>) {
+    /// What follows from a try, in records.
+    fn tell(&self, delivery: &Delivery, ended: &Ended, took: Duration) -> Told {
         let now = Micros::now();
         let headers = &delivery.headers;
         let verdict = outcome::decide(self.ladder, headers.attempt, headers.created, ended, now);
         self.note(delivery, ended, &verdict, now);
-        let records = delivery.records(Try { ended, verdict: &verdict, took, now }, self.ladder);
-        (verdict.outcome, records)
+        delivery.records(Try { ended, verdict: &verdict, took, now }, self.ladder)
     }
 
     fn note(&self, delivery: &Delivery, ended: &Ended, verdict: &Verdict, now: Micros) {

@@ -6,6 +6,9 @@
 //!
 //! An attempt whose records' partitions are all taken away is forgotten; while one of them is ours it goes on for all.
 //!
+//! After a crash or a rebalance the attempts that the log says were settled are remembered as if we had settled them
+//! ([`settled_by`]).
+//!
 //! An attempt that was put back keeps its number and comes again, so it is not remembered. Bound: the given number of settled
 //! attempts, about 60 bytes each, and what the budgets of the loops leave in hand.
 
@@ -14,10 +17,25 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use event::DeliveryId;
+use event::{AttemptOutcome, AttemptRecord, DeliveryId};
+use kafka_loop::Record;
 
 /// An attempt: the delivery, and how many attempts were made before.
 pub(crate) type AttemptKey = (DeliveryId, u8);
+
+/// The attempt that an entry of `delivery-attempts` says was settled; none when it was put back, because that copy is still to be
+/// sent, or when the entry cannot be read.
+pub(crate) fn settled_by(record: &Record) -> Option<AttemptKey> {
+    let told: AttemptRecord = serde_json::from_slice(record.value.as_deref()?).ok()?;
+    match told.outcome {
+        AttemptOutcome::PutBack => None,
+        AttemptOutcome::Delivered
+        | AttemptOutcome::Failed
+        | AttemptOutcome::Skipped
+        | AttemptOutcome::Dropped
+        | AttemptOutcome::Dead => Some((told.delivery.parse().ok()?, told.attempt.checked_sub(1)?)),
+    }
+}
 
 /// The registry. `S` settles a record: [`kafka_loop::Settle`], or a recorder in tests.
 #[derive(Debug)]
@@ -87,6 +105,26 @@ impl<S> Settled<S> {
         }
     }
 
+    /// Remembers an attempt that the log says was settled, if nothing is known of it.
+    pub(crate) fn remember(&self, key: AttemptKey) {
+        let mut inner = self.lock();
+        if let Entry::Vacant(free) = inner.attempts.entry(key) {
+            free.insert(State::Settled);
+            inner.order.push_back(key);
+        }
+        self.forget_oldest(&mut inner);
+    }
+
+    fn forget_oldest(&self, inner: &mut Inner<S>) {
+        while inner.order.len() > self.remembered {
+            if let Some(oldest) = inner.order.pop_front()
+                && matches!(inner.attempts.get(&oldest), Some(State::Settled))
+            {
+                inner.attempts.remove(&oldest);
+            }
+        }
+    }
+
     /// Forgets an attempt unless one of the records that share it is held; returns them if it was forgotten.
     fn forget_unless(&self, key: AttemptKey, is_held: impl Fn(&S) -> bool) -> Option<Vec<S>> {
         let mut inner = self.lock();
@@ -110,13 +148,7 @@ impl<S> Settled<S> {
         } else {
             inner.attempts.remove(&key)
         };
-        while inner.order.len() > self.remembered {
-            if let Some(oldest) = inner.order.pop_front()
-                && matches!(inner.attempts.get(&oldest), Some(State::Settled))
-            {
-                inner.attempts.remove(&oldest);
-            }
-        }
+        self.forget_oldest(&mut inner);
         match state {
             Some(State::InHand(sharing)) => sharing,
             Some(State::Settled) | None => Vec::new(),
@@ -199,6 +231,18 @@ mod tests {
         drop(first(&registry, KEY, 1));
         first(&registry, KEY, 2).done(false, drop);
         drop(first(&registry, KEY, 3));
+    }
+
+    #[test]
+    fn what_the_log_says_was_settled_is_a_repetition_but_what_is_in_hand_goes_on() {
+        let registry = Settled::new(10);
+        registry.remember(KEY);
+        assert!(matches!(registry.begin(KEY, 1), Begin::Repeated(1)));
+        let other = (KEY.0, 1);
+        let hand = first(&registry, other, 2);
+        registry.remember(other);
+        assert!(matches!(registry.begin(other, 3), Begin::Shared));
+        drop(hand);
     }
 
     #[test]

@@ -371,7 +371,7 @@ fn oldest_offset(
 
 /// Asks again for a while: a partition that was just created may not know its leader yet, and a broker that has just started
 /// does not know at once whose groups it coordinates.
-fn patiently<T>(
+pub(crate) fn patiently<T>(
     settings: &KafkaSettings,
     consumer: &BaseConsumer,
     mut ask: impl FnMut() -> Result<T, rdkafka::error::KafkaError>,

@@ -9,7 +9,7 @@
 //! remember the first, and the loop ends.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +19,8 @@ use std::{
 
 use crate::{
     consumer::{CommitPoint, Place},
+    done_set::{self, TEXT_MAX},
+    journal::{self, Journal},
     ledger::Ledger,
     record::Record,
     work::{Budget, Progress, Settle},
@@ -60,6 +62,7 @@ pub(crate) struct InHand {
 #[derive(Debug)]
 pub(crate) struct Books {
     per_partition: Option<usize>,
+    journal: Option<Journal>,
     pages: Mutex<Pages>,
     settled: Condvar,
 }
@@ -80,16 +83,78 @@ struct Entry {
     /// None when it is not ours.
     ledger: Option<Ledger>,
     paused: bool,
+    marked: Marked,
     committed: Option<CommitPoint>,
     dirty: bool,
 }
 
+/// Most earlier marks that are kept.
+const EARLIER: usize = 64;
+
+/// Which marks of the journal a commit may carry.
+#[derive(Debug)]
+struct Marked {
+    /// The marks of the commit we started from, and the offset below which records may have been settled that only the journal tells
+    /// of; until the position has come so far, those marks stay. Without an end the journal has not been read yet.
+    restored: String,
+    until: Option<i64>,
+    /// How far records had been taken when the marks stood so: for a commit that has no room for everything.
+    earlier: VecDeque<(i64, String)>,
+}
+
+impl Marked {
+    fn waits(&self) -> bool {
+        self.until.is_none()
+    }
+
+    /// Notes the marks as they stand, and forgets what no commit can need.
+    fn note(&mut self, ledger: &Ledger, marks: &str) {
+        let position = ledger.position();
+        while self.earlier.get(1).is_some_and(|(taken, _)| *taken <= position) {
+            self.earlier.pop_front();
+        }
+        if self.earlier.len() >= EARLIER {
+            let mut number = 0;
+            self.earlier.retain(|_| {
+                number += 1;
+                number % 2 == 1
+            });
+        }
+        if self.earlier.back().is_none_or(|(taken, _)| *taken < ledger.taken()) {
+            self.earlier.push_back((ledger.taken(), marks.to_owned()));
+        }
+    }
+
+    /// The metadata of a commit. The marks must have been taken before the ledger was looked at.
+    fn metadata(&mut self, ledger: &Ledger, now: &journal::Marks) -> String {
+        let is_restored = self.until.is_some_and(|until| ledger.position() >= until);
+        let marks = if is_restored { journal::encode(now) } else { self.restored.clone() };
+        let (done, left_out) = ledger.metadata(TEXT_MAX.saturating_sub(marks.len() + 1));
+        if is_restored {
+            self.note(ledger, &marks);
+        }
+        // What was left out was taken after marks that stood when less had been taken.
+        let marks = match left_out {
+            Some(first) if is_restored => {
+                let before = self.earlier.iter().rev().find(|(taken, _)| *taken <= first);
+                before.map(|(_, marks)| marks.clone()).unwrap_or_default()
+            }
+            Some(_) | None => marks,
+        };
+        if marks.is_empty() { done } else { format!("{done};{marks}") }
+    }
+}
+
 impl Entry {
     /// What the next commit says, if the last one did not say it.
-    fn news(&mut self) -> Option<(Place, CommitPoint)> {
+    fn news(&mut self, marks: Option<&journal::Marks>) -> Option<(Place, CommitPoint)> {
         self.dirty = false;
         let ledger = self.ledger.as_ref()?;
-        let point = CommitPoint { offset: ledger.position(), metadata: ledger.metadata() };
+        let metadata = match marks {
+            Some(marks) => self.marked.metadata(ledger, marks),
+            None => ledger.metadata(TEXT_MAX).0,
+        };
+        let point = CommitPoint { offset: ledger.position(), metadata };
         if self.committed.as_ref() == Some(&point) {
             return None;
         }
@@ -100,21 +165,32 @@ impl Entry {
 
 impl Books {
     /// Nothing is ours yet. `per_partition`: see [`crate::LedgerOptions`].
-    pub(crate) fn new(per_partition: Option<usize>) -> Arc<Self> {
+    pub(crate) fn new(per_partition: Option<usize>, journal: Option<Journal>) -> Arc<Self> {
         let in_hand = Budget { records: 0, bytes: 0 };
         let pages = Pages { entries: Vec::new(), by_name: BTreeMap::new(), in_hand, dropped: None };
-        Arc::new(Self { per_partition, pages: Mutex::new(pages), settled: Condvar::new() })
+        Arc::new(Self { per_partition, journal, pages: Mutex::new(pages), settled: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Pages> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A partition is ours from now on.
-    pub(crate) fn open(&self, place: Place, point: CommitPoint) {
+    fn marks(&self) -> Option<journal::Marks> {
+        self.journal.as_ref().map(Journal::marks)
+    }
+
+    /// A partition is ours from now on. With a journal nothing of it is handed out before [`Books::recalled`].
+    pub(crate) fn open(&self, place: Place, point: CommitPoint) -> Hold {
+        let hold = Hold::new();
+        let marked = Marked {
+            restored: done_set::marks_of(&point.metadata).to_owned(),
+            until: if self.journal.is_some() { None } else { Some(0) },
+            earlier: VecDeque::new(),
+        };
         let entry = Entry {
             place: place.clone(),
-            hold: Hold::new(),
+            hold: hold.clone(),
+            marked,
             ledger: Some(Ledger::new(point.offset, &point.metadata)),
             paused: false,
             committed: Some(point),
@@ -128,6 +204,17 @@ impl Books {
                 pages.entries.push(entry);
             }
         }
+        hold
+    }
+
+    /// The journal has been read for this hold of a partition, which ended there then; where it starts. None when it is over.
+    pub(crate) fn recalled(&self, place: &Place, hold: &Hold, end: i64) -> Option<i64> {
+        let pages = &mut *self.lock();
+        let index = pages.by_name.get(place).copied()?;
+        let entry = pages.entries.get_mut(index).filter(|entry| entry.hold.is(hold))?;
+        let ledger = entry.ledger.as_ref()?;
+        entry.marked.until = Some(end);
+        Some(ledger.taken())
     }
 
     /// Of these partitions nothing may be started any more.
@@ -139,10 +226,11 @@ impl Books {
 
     /// These partitions are not ours any more; what is still to be committed of them.
     pub(crate) fn close(&self, which: impl Fn(&Place) -> bool) -> Vec<(Place, CommitPoint)> {
+        let marks = self.marks();
         let mut last = Vec::new();
         for entry in self.lock().entries.iter_mut().filter(|entry| which(&entry.place)) {
             entry.hold.end();
-            last.extend(entry.news());
+            last.extend(entry.news(marks.as_ref()));
             entry.ledger = None;
             entry.paused = false;
         }
@@ -154,7 +242,7 @@ impl Books {
     pub(crate) fn take(self: &Arc<Self>, place: &Place, record: &Record) -> Option<(Settle, bool)> {
         let pages = &mut *self.lock();
         let index = pages.by_name.get(place).copied()?;
-        let entry = pages.entries.get_mut(index)?;
+        let entry = pages.entries.get_mut(index).filter(|entry| !entry.marked.waits())?;
         let ledger = entry.ledger.as_mut()?;
         if !ledger.take(record.offset, Instant::now()) {
             entry.dirty = true;
@@ -223,10 +311,11 @@ impl Books {
         ours.map(|entry| entry.place.1).collect()
     }
 
-    /// Whether a partition is paused because too much of it is in hand.
+    /// Whether a partition is paused because too much of it is in hand, or because the journal is being read for it.
     pub(crate) fn is_paused(&self, place: &Place) -> bool {
         let pages = self.lock();
-        pages.by_name.get(place).and_then(|index| pages.entries.get(*index)).is_some_and(|entry| entry.paused)
+        let entry = pages.by_name.get(place).and_then(|index| pages.entries.get(*index));
+        entry.is_some_and(|entry| entry.paused || entry.marked.waits())
     }
 
     /// Partitions that were paused and have room again.
@@ -244,7 +333,10 @@ impl Books {
 
     /// What the next commit says of the partitions where something moved.
     pub(crate) fn moved(&self) -> Vec<(Place, CommitPoint)> {
-        self.lock().entries.iter_mut().filter(|entry| entry.dirty).filter_map(Entry::news).collect()
+        let marks = self.marks();
+        let mut pages = self.lock();
+        let moved = pages.entries.iter_mut().filter(|entry| entry.dirty);
+        moved.filter_map(|entry| entry.news(marks.as_ref())).collect()
     }
 
     /// Whether something moved since the last commit.

@@ -2,7 +2,8 @@
 //!
 //! After a crash the next owner of the partition skips them, so that only what was really in flight is repeated. The text is
 //! `1:` and base64 of runs: (gap from the previous run, length), each an unsigned LEB128 number, the first gap counted from the
-//! committed position. What does not fit into [`TEXT_MAX`] is left out, the latest first: it will be repeated, which is allowed.
+//! committed position. What does not fit is left out, the latest first: it will be repeated, which is allowed. After a `;` stand
+//! the marks of a journal, if there is one ([`crate::journal`]).
 //!
 //! Invariant: what decodes as done is a subset of what was done. A run is never shortened, because the next gap counts from its
 //! end; what cannot be read ends the decoding. Writing and reading cost as much as there are runs in the text, however long
@@ -14,32 +15,39 @@ use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 
 /// Longest metadata a broker takes by default (`offset.metadata.max.bytes`).
 pub const TEXT_MAX: usize = 4_096;
-const BYTES_MAX: usize = (TEXT_MAX - 2) / 4 * 3;
 
-/// The text for these runs of offsets: ascending, apart from each other and at or above `base`. Empty when there are none.
-pub fn encode(base: i64, runs: impl IntoIterator<Item = Range<i64>>) -> String {
+/// The text, of at most `room` bytes, for these runs of offsets: ascending, apart from each other and at or above `base`. Empty
+/// when there are none. With it the first offset that is done and was left out.
+pub fn encode(base: i64, runs: impl IntoIterator<Item = Range<i64>>, room: usize) -> (String, Option<i64>) {
+    let bytes_max = room.saturating_sub(2) / 4 * 3;
     let mut bytes = Vec::new();
     let mut at = base;
+    let mut left_out = None;
     for run in runs {
-        let (Ok(gap), Ok(length)) = (u64::try_from(run.start - at), u64::try_from(run.end - run.start))
-        else {
-            break;
-        };
+        let (gap, length) = (u64::try_from(run.start - at), u64::try_from(run.end - run.start));
         let before = bytes.len();
-        push_number(&mut bytes, gap);
-        push_number(&mut bytes, length);
-        if bytes.len() > BYTES_MAX {
+        push_number(&mut bytes, gap.unwrap_or_default());
+        push_number(&mut bytes, length.unwrap_or_default());
+        if bytes.len() > bytes_max {
             bytes.truncate(before);
+            left_out = Some(run.start);
             break;
         }
         at = run.end;
     }
-    if bytes.is_empty() { String::new() } else { format!("1:{}", STANDARD_NO_PAD.encode(bytes)) }
+    let text = if bytes.is_empty() { String::new() } else { format!("1:{}", STANDARD_NO_PAD.encode(bytes)) };
+    (text, left_out)
+}
+
+/// The marks behind the runs in a text; empty when there are none.
+pub fn marks_of(text: &str) -> &str {
+    text.split_once(';').map_or("", |(_, marks)| marks)
 }
 
 /// The runs in a text, ascending; none when the text is empty, of another version or damaged (then more is repeated, nothing
 /// is lost).
 pub fn decode(base: i64, text: &str) -> Vec<Range<i64>> {
+    let text = text.split_once(';').map_or(text, |(runs, _)| runs);
     let Some(bytes) = text.strip_prefix("1:").and_then(|text| STANDARD_NO_PAD.decode(text).ok()) else {
         return Vec::new();
     };
@@ -108,10 +116,11 @@ mod tests {
     proptest! {
         #[test]
         fn what_decodes_as_done_is_a_subset_of_what_was_done((base, done) in runs()) {
-            let text = encode(base, done.iter().cloned());
+            let (text, left_out) = encode(base, done.iter().cloned(), TEXT_MAX);
             prop_assert!(text.len() <= TEXT_MAX);
-            let read = decode(base, &text);
+            let read = decode(base, &format!("{text};1:2"));
             prop_assert_eq!(&read[..], &done[..read.len()], "the first runs, whole");
+            prop_assert_eq!(left_out, done.get(read.len()).map(|run| run.start));
             prop_assert!(read.len() == done.len() || read.len() > 200, "{} of {}", read.len(), done.len());
         }
 
@@ -126,7 +135,7 @@ mod tests {
     #[test]
     fn the_text_never_grows_past_what_a_broker_takes() {
         let done = (0..20_000).map(|n| n * 1_000..n * 1_000 + 1);
-        let text = encode(0, done.clone());
+        let (text, _) = encode(0, done.clone(), TEXT_MAX);
         assert!(text.len() <= TEXT_MAX);
         let kept = decode(0, &text);
         assert!(kept.len() > 500 && kept.into_iter().eq(done.take(decode(0, &text).len())));

@@ -75,12 +75,18 @@ impl Ledger {
         Some(now.saturating_duration_since(*taken_at))
     }
 
-    /// The metadata to commit with the position. An earlier owner's knowledge is kept until its records come by.
-    pub fn metadata(&self) -> String {
+    /// The end of what was taken: the offset after the last record.
+    pub fn taken(&self) -> i64 {
+        self.taken
+    }
+
+    /// The metadata to commit with the position, within so many bytes; with it the first settled offset that had no room. An earlier
+    /// owner's knowledge is kept until its records come by.
+    pub fn metadata(&self, room: usize) -> (String, Option<i64>) {
         let ends = self.unfinished.keys().skip(1).copied().chain([self.taken]);
         let ours = self.unfinished.keys().zip(ends).map(|(open, end)| open + 1..end);
         let theirs = self.known_done.iter().map(|run| run.start.max(self.taken)..run.end);
-        done_set::encode(self.position(), ours.chain(theirs).filter(|run| !run.is_empty()))
+        done_set::encode(self.position(), ours.chain(theirs).filter(|run| !run.is_empty()), room)
     }
 }
 
@@ -91,6 +97,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::done_set::TEXT_MAX;
 
     #[test]
     fn the_position_waits_for_the_oldest_unfinished_record() {
@@ -117,7 +124,7 @@ mod tests {
         for offset in [1, 2, 5] {
             first.settle(offset);
         }
-        let mut second = Ledger::new(first.position(), &first.metadata());
+        let mut second = Ledger::new(first.position(), &first.metadata(TEXT_MAX).0);
         let handed_out: Vec<i64> = (0..6).filter(|offset| second.take(*offset, now)).collect();
         assert_eq!(handed_out, [0, 3, 4]);
         for offset in handed_out {
@@ -138,7 +145,7 @@ mod tests {
         }
         assert_eq!((ledger.unfinished.len(), ledger.known_done.len()), (3, 0), "what is kept");
         assert_eq!((ledger.position(), ledger.span()), (0, 3_000_000));
-        let mut next = Ledger::new(ledger.position(), &ledger.metadata());
+        let mut next = Ledger::new(ledger.position(), &ledger.metadata(TEXT_MAX).0);
         assert_eq!(next.known_done.len(), 3);
         let again: Vec<i64> = (0..3_000_000).filter(|offset| next.take(*offset, now)).collect();
         assert_eq!(again, [0, 1_000_000, 2_000_000]);
@@ -192,7 +199,7 @@ mod tests {
 
     /// A new owner takes what the log holds from the committed position on, and must be handed exactly what is unfinished.
     fn restart(ledger: &Ledger, naive: &Naive, now: Instant) -> Result<Ledger, TestCaseError> {
-        let mut next = Ledger::new(ledger.position(), &ledger.metadata());
+        let mut next = Ledger::new(ledger.position(), &ledger.metadata(TEXT_MAX).0);
         let log = naive.taken.range(ledger.position()..);
         let again: BTreeSet<i64> = log.filter(|offset| next.take(**offset, now)).copied().collect();
         prop_assert_eq!(&again, &naive.open);
@@ -227,7 +234,7 @@ mod tests {
                 }
                 prop_assert_eq!(ledger.position(), naive.position());
                 prop_assert_eq!(ledger.unfinished(), naive.open.len());
-                let said_done = done_set::decode(ledger.position(), &ledger.metadata());
+                let said_done = done_set::decode(ledger.position(), &ledger.metadata(TEXT_MAX).0);
                 prop_assert!(said_done.iter().all(|run| naive.open.range(run.clone()).next().is_none()));
             }
             restart(&ledger, &naive, now)?;

@@ -12,7 +12,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::Arc,
+    sync::{Arc, mpsc as sync_mpsc},
     time::{Duration, Instant},
 };
 
@@ -23,7 +23,10 @@ use crate::{
     assignment::Assignment,
     books::Books,
     consumer::{CommitPoint, Member, Place, Report},
+    done_set,
     error::{KafkaError, LoopError},
+    journal,
+    recall::{self, Recalled, Waiting},
     record::Record,
     settings::KafkaSettings,
     work::{LedgerLoop, LedgerOptions, Progress, Source, Work},
@@ -33,6 +36,9 @@ use crate::{
 pub const PATIENCE: Duration = Duration::from_millis(200);
 /// How often positions are committed while they move.
 const COMMIT_EVERY: Duration = Duration::from_millis(20);
+/// How often the position of every partition that is held is committed again, also where nothing moved: so that the journal is never
+/// read from long ago, and no position ever expires.
+const RENEW_EVERY: Duration = Duration::from_secs(30);
 /// How often the progress is told.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How long records in hand may take to settle after a stop.
@@ -59,7 +65,7 @@ pub fn open_ledger(
         Source::Group(_) => Member::new(settings, options.group, options.group, names)?,
         Source::Follow { topic, .. } => Member::new(settings, options.group, topic, Vec::new())?,
     };
-    let books = Books::new(options.per_partition);
+    let books = Books::new(options.per_partition, options.journal.clone());
     let assignment = Assignment::new(&first_topic, Arc::clone(&books));
     member.reports.on_revoke(Arc::new(assignment.clone()));
     if let Source::Follow { of, .. } = &options.source {
@@ -69,7 +75,9 @@ pub fn open_ledger(
     let (tell, progress) = watch::channel(Progress::default());
     let (end, ended) = oneshot::channel();
     let thread_name = options.group.to_owned();
+    let (recalled_in, recalled) = sync_mpsc::channel();
     let mut state = LoopState {
+        settings: settings.clone(),
         member,
         first_topic,
         options,
@@ -78,7 +86,10 @@ pub fn open_ledger(
         assignment: assignment.clone(),
         books,
         followed: BTreeSet::new(),
+        recalled,
+        recalled_in,
         last_commit: Instant::now(),
+        renewed: Instant::now(),
         tell,
         told: Instant::now(),
         waiting_since: None,
@@ -94,6 +105,7 @@ pub fn open_ledger(
 }
 
 struct LoopState {
+    settings: KafkaSettings,
     member: Member,
     first_topic: Arc<str>,
     options: LedgerOptions,
@@ -104,7 +116,11 @@ struct LoopState {
     books: Arc<Books>,
     /// The partitions that the client fetches because we follow another loop.
     followed: BTreeSet<i32>,
+    /// What was read back of the journal.
+    recalled: sync_mpsc::Receiver<Recalled>,
+    recalled_in: sync_mpsc::Sender<Recalled>,
     last_commit: Instant,
+    renewed: Instant,
     tell: watch::Sender<Progress>,
     told: Instant,
     waiting_since: Option<Instant>,
@@ -117,6 +133,7 @@ impl LoopState {
             self.still_advances()?;
             self.follow()?;
             self.on_reports()?;
+            self.on_recalled()?;
             self.commit_if_due();
             if self.books.in_hand().reaches(self.options.budget) {
                 self.wait_for_room()?;
@@ -222,9 +239,8 @@ impl LoopState {
         for report in reports {
             match report {
                 Report::Assigned(places) => {
-                    for (topic, partition, point) in self.member.committed(&places)? {
-                        self.open_place((Arc::from(topic), partition), point);
-                    }
+                    let points = self.member.committed(&places)?;
+                    self.open(points)?;
                 }
                 // The callback has closed them.
                 Report::Revoked(_) => {}
@@ -235,10 +251,37 @@ impl LoopState {
         Ok(())
     }
 
-    fn open_place(&self, place: Place, point: CommitPoint) {
-        // The client keeps a pause from before the partition was taken away.
-        self.member.set_paused(&place, false);
-        self.books.open(place, point);
+    /// Opens partitions; with a journal they wait until it has been read.
+    fn open(&self, points: Vec<(String, i32, CommitPoint)>) -> Result<(), LoopError> {
+        let mut waiting = Vec::new();
+        for (topic, partition, point) in points {
+            let place: Place = (Arc::from(topic), partition);
+            // Without a journal it runs: the client keeps a pause from before the partition was taken away.
+            self.member.set_paused(&place, self.options.journal.is_some());
+            let (position, marks) = (point.offset, journal::decode(done_set::marks_of(&point.metadata)));
+            let hold = self.books.open(place.clone(), point);
+            waiting.push(Waiting { place, hold, position, marks });
+        }
+        let Some(journal) = &self.options.journal else { return Ok(()) };
+        recall::begin(&self.settings, journal, waiting, self.recalled_in.clone())
+            .map_err(|error| LoopError::Thread(error.to_string()))
+    }
+
+    /// Starts the partitions for which the journal has been read, from their positions: what came before that was not taken.
+    fn on_recalled(&self) -> Result<(), LoopError> {
+        while let Ok(recalled) = self.recalled.try_recv() {
+            let recalled = recalled.map_err(|error| LoopError::Consumer {
+                group: self.member.group.clone(),
+                reason: error.to_string(),
+            })?;
+            for (place, hold, end) in recalled {
+                if let Some(position) = self.books.recalled(&place, &hold, end) {
+                    self.member.start_at(&[(place.0.to_string(), place.1, position)], true)?;
+                    self.member.set_paused(&place, false);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Follows the assignment of another loop, which closes our books when it loses a partition.
@@ -263,10 +306,8 @@ impl LoopState {
         let points = self.member.committed(&new)?;
         let starts: Vec<_> = points.iter().map(|(t, p, point)| (t.clone(), *p, point.offset)).collect();
         self.member.start_at(&starts, false)?;
-        for (_, partition, point) in points {
-            self.followed.insert(partition);
-            self.open_place((Arc::clone(&topic), partition), point);
-        }
+        self.followed.extend(points.iter().map(|(_, partition, _)| *partition));
+        self.open(points)?;
         // What was taken away meanwhile was not open yet when our books were closed.
         let still = of.now();
         self.books.close(|place| !still.contains(&place.1));
@@ -279,6 +320,10 @@ impl LoopState {
     }
 
     fn commit_if_due(&mut self) {
+        if self.renewed.elapsed() >= RENEW_EVERY {
+            self.renewed = Instant::now();
+            self.forget_commits();
+        }
         let due = self.leads() && self.last_commit.elapsed() >= COMMIT_EVERY;
         if due
             && !self.member.committer.is_busy()

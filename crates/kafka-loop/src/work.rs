@@ -8,6 +8,7 @@ use crate::{
     assignment::Assignment,
     books::{Books, InHand},
     error::LoopError,
+    journal::Journal,
     record::Record,
 };
 
@@ -56,6 +57,8 @@ pub struct LedgerOptions {
     /// How long a record may be unfinished; beyond it the loop ends: health is progress. Nothing for a loop whose records wait by
     /// design.
     pub stalled_after: Option<Duration>,
+    /// The journal that says which records were finished, if there is one.
+    pub journal: Option<Journal>,
 }
 
 /// A running loop.

@@ -79,6 +79,7 @@ async fn a_ledger_loop_makes_a_refused_commit_again() {
         budget: Budget { records: 64, bytes: 1 << 20 },
         per_partition: None,
         stalled_after: None,
+        journal: None,
     };
     let mut ledger = open_ledger(&platform.settings, options, stop.clone()).unwrap();
     let mut running = JoinSet::new();

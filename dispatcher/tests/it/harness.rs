@@ -192,6 +192,7 @@ impl Harness {
             budget: Budget { records: 100_000, bytes: 1 << 30 },
             per_partition: None,
             stalled_after: None,
+            journal: None,
         };
         let stop = CancellationToken::new();
         let mut ledger = open_ledger(&self.kafka, options, stop.clone()).unwrap();

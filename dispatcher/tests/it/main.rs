@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod matching;
 #[cfg(test)]
 mod parked;

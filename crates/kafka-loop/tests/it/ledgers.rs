@@ -109,6 +109,7 @@ async fn a_follower_reads_the_partitions_of_the_loop_it_follows() {
         budget: Budget { records: 10, bytes: 1 << 20 },
         per_partition: Some(2),
         stalled_after: None,
+        journal: None,
     };
     let mut follower = open_ledger(&settings, options, stop.clone()).unwrap();
     let mut seen = BTreeSet::new();
