@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use access::{AuthError, Authenticated, Caller, Decision, extract::SUBSCRIBE, question};
+use access::{AuthError, Authenticated, Caller, Decision, Question, extract::SUBSCRIBE, question};
 use axum::{
     Json,
     extract::State,
@@ -189,7 +189,8 @@ impl QueryApi {
         let (Some(consumer), Some(resource)) = (consumer, wish.stored_resource()) else {
             return Err(Refusal::Texts(vec![NO_CONSUMER.to_owned()]));
         };
-        self.may_subscribe(&consumer, &resource, subject.as_deref()).await?;
+        let asked = question::subscribe(caller, &consumer, &resource, subject.as_deref());
+        self.may_subscribe(asked, &resource).await?;
         Ok(NewSubscription {
             endpoint: wish.endpoint.unwrap_or_default(),
             source_filter: wish.source,
@@ -226,13 +227,8 @@ impl QueryApi {
         }
     }
 
-    async fn may_subscribe(
-        &self,
-        consumer: &str,
-        resource: &str,
-        subject: Option<&str>,
-    ) -> Result<(), Refusal> {
-        match self.inner.access.decide_one(question::subscribe(consumer, resource, subject)).await {
+    async fn may_subscribe(&self, asked: Question, resource: &str) -> Result<(), Refusal> {
+        match self.inner.access.decide_one(asked).await {
             Decision::Permit => Ok(()),
             Decision::Refuse => {
                 let text = format!("Not authorized to create a subscription for resource {resource}.");

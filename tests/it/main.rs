@@ -7,6 +7,7 @@
     reason = "a test fails at the line that is wrong"
 )]
 
+mod approved;
 mod behind;
 mod callers;
 mod compose;

@@ -22,9 +22,13 @@ pub(crate) const EVENT_TYPE: &str = "urn:altinn:eventtype";
 pub(crate) const EVENT_SOURCE: &str = "urn:altinn:eventsource";
 pub(crate) const INSTANCE_ID: &str = "urn:altinn:instance-id";
 pub(crate) const RESOURCE: &str = "urn:altinn:resource";
-pub(crate) const RESOURCE_INSTANCE: &str = "urn:altinn:resourceinstance";
+pub(crate) const RESOURCE_INSTANCE: &str = "urn:altinn:resource:instance-id";
 pub(crate) const APP_RESOURCE: &str = "urn:altinn:appresource";
 pub(crate) const ACTION_ID: &str = "urn:oasis:names:tc:xacml:1.0:action:action-id";
+
+/// A party id that nobody has: the PDP evaluates it normally, while an event without a party would be shown to more people
+/// (contract §3.8).
+pub(crate) const NOBODY: &str = "0";
 
 /// Issuer of attributes that do not come from a token.
 pub(crate) const ALTINN: &str = "Altinn";

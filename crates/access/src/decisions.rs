@@ -3,7 +3,8 @@
 //! * The key of an answer is a digest of the whole question less event id and session id ([`crate::question`]), so the party is
 //!   in it: a permit for one party never serves another.
 //! * Obligations are kept with the answer and compared with each asker's authentication level.
-//! * Permits count for at most a minute, refusals for at most five seconds; *no answer* is never remembered.
+//! * Permits count for at most a minute, refusals for at most five seconds; *no answer* is never remembered. What is indeterminate
+//!   alone counts as long as a refusal, where others were answered since; else it is no answer.
 //! * One request is in flight per key: who asks the same meanwhile waits for it. It runs in a task of its own, so an asker that
 //!   goes away takes no answer from others.
 //! * Misses of one ask go out together, at most [`CHUNK`] a request.
@@ -21,8 +22,9 @@ use tokio_util::task::TaskTracker;
 use crate::{
     callers::Turn,
     metrics::AccessMetrics,
+    outcome::{Decision, Outcome},
     pdp::Pdp,
-    question::{Level, Question, QuestionKey},
+    question::{Question, QuestionKey},
 };
 
 /// Questions of one multi-decision request.
@@ -31,49 +33,6 @@ pub(crate) const CHUNK: usize = 100;
 const REMEMBERED_MAX: u64 = 100_000;
 /// Keys that are asked about at once; beyond it the answer is [`Decision::Unknown`].
 const IN_FLIGHT_MAX: usize = 20_000;
-
-/// May it be done?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// Yes, now.
-    Permit,
-    /// No: denied, not applicable, indeterminate, or the authentication level is too low.
-    Refuse,
-    /// Nobody answered. Not a no: stop before the event, answer 503, or put it back.
-    Unknown,
-}
-
-/// Least authentication levels that a permit asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Obligations {
-    pub(crate) level: Option<u8>,
-    /// For service owners, in place of `level`.
-    pub(crate) level_org: Option<u8>,
-}
-
-/// What the PDP said about one key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Permit(Obligations),
-    Refuse,
-    Unknown,
-}
-
-impl Outcome {
-    /// The decision for an asker. Obligations count only where the question carries a level.
-    fn decision_for(self, level: Option<Level>) -> Decision {
-        match (self, level) {
-            (Self::Unknown, _) => Decision::Unknown,
-            (Self::Refuse, _) => Decision::Refuse,
-            (Self::Permit(_), None) => Decision::Permit,
-            (Self::Permit(obligations), Some(level)) => {
-                let for_org = obligations.level_org.filter(|_| level.is_org);
-                let least = for_org.or(obligations.level).unwrap_or(0);
-                if level.value >= least { Decision::Permit } else { Decision::Refuse }
-            }
-        }
-    }
-}
 
 /// Outcomes of one chunk, once they are there.
 type Flight = watch::Receiver<Option<Arc<HashMap<QuestionKey, Outcome>>>>;
@@ -101,7 +60,7 @@ impl Expiry<QuestionKey, Outcome> for Lifetimes {
     fn expire_after_create(&self, _: &QuestionKey, outcome: &Outcome, _: Instant) -> Option<Duration> {
         Some(match outcome {
             Outcome::Permit(_) => self.permit,
-            Outcome::Refuse => self.refusal,
+            Outcome::Refuse | Outcome::Indeterminate { .. } => self.refusal,
             Outcome::Unknown => Duration::ZERO,
         })
     }
@@ -137,7 +96,7 @@ impl Decisions {
             }
             let key = question.key();
             match self.inner.remembered.get(&key).await {
-                Some(outcome) => *decision = outcome.decision_for(question.level),
+                Some(outcome) => *decision = self.fold(outcome, &question),
                 None => misses.push(Miss { key, question, decision }),
             }
         }
@@ -159,8 +118,17 @@ impl Decisions {
                 Some(flight) => land(flight.clone(), miss.key).await,
                 None => Outcome::Unknown,
             };
-            *miss.decision = outcome.decision_for(miss.question.level);
+            *miss.decision = self.fold(outcome, &miss.question);
         }
+    }
+
+    /// What an outcome is for who asked.
+    fn fold(&self, outcome: Outcome, question: &Question) -> Decision {
+        let decision = outcome.decision_for(question.purpose, question.level);
+        if outcome.is_indeterminate() && decision == Decision::Refuse {
+            self.inner.metrics.indeterminate_refusals.inc();
+        }
+        decision
     }
 
     /// Joins flights that are under way and prepares chunks for the other keys; each key is in one flight.
@@ -204,7 +172,7 @@ impl Decisions {
             let outcomes = inner.pdp.ask(&questions).await;
             let mut landed = HashMap::with_capacity(questions.len());
             for ((key, _), outcome) in chunk.questions.iter().zip(outcomes) {
-                if outcome != Outcome::Unknown {
+                if is_worth_remembering(outcome) {
                     inner.remembered.insert(*key, outcome).await;
                 }
                 landed.insert(*key, outcome);
@@ -228,6 +196,14 @@ fn room_for(misses: &[Miss<'_>], turn: Option<&mut Turn>) -> Option<Room> {
     let Some(turn) = turn.filter(|_| !misses.is_empty()) else { return Some(Arc::default()) };
     let keys: HashSet<QuestionKey> = misses.iter().map(|miss| miss.key).collect();
     turn.questions(keys.len()).map(|room| Arc::new(Some(room)))
+}
+
+fn is_worth_remembering(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Permit(_) | Outcome::Refuse => true,
+        Outcome::Indeterminate { beside_answers } => beside_answers,
+        Outcome::Unknown => false,
+    }
 }
 
 /// A question without a remembered answer, and where its decision goes.
@@ -271,30 +247,5 @@ async fn land(mut flight: Flight, key: QuestionKey) -> Outcome {
             landed.as_ref().and_then(|outcomes| outcomes.get(&key)).copied().unwrap_or(Outcome::Unknown)
         }
         Err(_crashed) => Outcome::Unknown,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn obligations_are_compared_with_each_level() {
-        let permit = |level, level_org| Outcome::Permit(Obligations { level, level_org });
-        let at = |value, is_org| Some(Level { value, is_org });
-        for (outcome, level, expected) in [
-            (permit(None, None), at(0, false), Decision::Permit),
-            (permit(Some(3), None), at(2, false), Decision::Refuse),
-            (permit(Some(3), None), at(3, false), Decision::Permit),
-            (permit(Some(3), None), None, Decision::Permit),
-            (permit(Some(3), Some(4)), at(3, true), Decision::Refuse),
-            (permit(Some(3), Some(2)), at(2, true), Decision::Permit),
-            (permit(Some(3), Some(2)), at(2, false), Decision::Refuse),
-            (permit(Some(3), None), at(2, true), Decision::Refuse),
-            (Outcome::Refuse, at(4, true), Decision::Refuse),
-            (Outcome::Unknown, at(4, true), Decision::Unknown),
-        ] {
-            assert_eq!(outcome.decision_for(level), expected, "{outcome:?} {level:?}");
-        }
     }
 }

@@ -22,11 +22,14 @@ mod callers;
 mod claims;
 mod decisions;
 mod error;
+mod evidence;
 pub mod extract;
+mod halving;
 mod health;
 mod keys;
 mod metrics;
 mod neighbour;
+mod outcome;
 mod own_token;
 mod pdp;
 mod platform;
@@ -40,9 +43,9 @@ mod xacml;
 
 pub use caller::{Caller, Identity, PlatformApp, Scopes};
 pub use callers::{CallerBusy, Turn};
-pub use decisions::Decision;
 pub use error::{AuthError, SetupError, Unavailable};
 pub use extract::{AppPublisher, Authenticated, GenericReader, Publisher, Visitor};
+pub use outcome::Decision;
 pub use platform::PLATFORM_HEADER;
 pub use question::Question;
 pub use settings::AccessSettings;
@@ -104,9 +107,11 @@ impl Access {
         let keys = Arc::new(Keys::new(neighbour("OpenID"), settings)?);
         let own_token = settings.platform_key.as_deref().map(OwnToken::new).transpose()?;
         let register = Register::new(neighbour("Register").with_token(own_token), settings)?;
+        let evidence = evidence::Shared::default();
         let rights = || -> Result<Rights, SetupError> {
             let register = Arc::new(register.apart());
-            let pdp = Pdp::new(neighbour("PDP"), settings, Arc::clone(&register), metrics.clone())?;
+            let (asked, seen) = (Arc::clone(&register), Arc::clone(&evidence));
+            let pdp = Pdp::new(neighbour("PDP"), settings, asked, metrics.clone(), seen)?;
             let decisions = Decisions::new(pdp, settings.permit_ttl, settings.refusal_ttl, metrics.clone());
             Ok(Rights { decisions, register })
         };

@@ -2,7 +2,7 @@
 
 use service::prometheus::{self, IntCounter, IntCounterVec, Opts, Registry};
 
-use crate::decisions::Decision;
+use crate::outcome::Decision;
 
 /// The series of this crate. Clones count together.
 #[derive(Clone)]
@@ -12,8 +12,10 @@ pub(crate) struct AccessMetrics {
     pub(crate) pdp_requests: IntCounter,
     /// Requests to the PDP without a usable answer.
     pub(crate) pdp_failures: IntCounter,
-    /// Answers that count as no although the PDP did not say no.
+    /// Questions that were indeterminate alone.
     pub(crate) indeterminate: IntCounter,
+    /// Reads, publishes and subscriptions that were refused although the PDP did not say no.
+    pub(crate) indeterminate_refusals: IntCounter,
     /// Tokens that did not count.
     pub(crate) refused_tokens: IntCounter,
 }
@@ -35,7 +37,12 @@ impl AccessMetrics {
             ),
             indeterminate: counter(
                 "access_indeterminate_total",
-                "Answers of the PDP that were neither yes nor no; they count as no.",
+                "Questions to which the PDP said neither yes nor no, also when they were asked alone.",
+            ),
+            indeterminate_refusals: counter(
+                "access_indeterminate_refusals_total",
+                "Reads, publishes and subscriptions refused because the PDP answers others, but about this says neither \
+                 yes nor no: a policy is broken.",
             ),
             refused_tokens: counter(
                 "access_refused_tokens_total",
@@ -60,7 +67,13 @@ impl AccessMetrics {
 
     pub(crate) fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
         registry.register(Box::new(self.decisions.clone()))?;
-        for counter in [&self.pdp_requests, &self.pdp_failures, &self.indeterminate, &self.refused_tokens] {
+        for counter in [
+            &self.pdp_requests,
+            &self.pdp_failures,
+            &self.indeterminate,
+            &self.indeterminate_refusals,
+            &self.refused_tokens,
+        ] {
             registry.register(Box::new(counter.clone()))?;
         }
         Ok(())
@@ -83,6 +96,7 @@ mod tests {
             names,
             [
                 "access_decisions_total",
+                "access_indeterminate_refusals_total",
                 "access_indeterminate_total",
                 "access_pdp_failures_total",
                 "access_pdp_requests_total",

@@ -1,22 +1,30 @@
 //! The PDP over HTTP: a chunk of questions in, an outcome for each out.
 //!
-//! No answer, an answer of another length, or one that belongs to other questions is *unknown* for all of the chunk. A chunk
-//! that the PDP cannot read (400, 413, 422) is halved, so that one odd question does not silence its neighbours; alone it counts as
-//! indeterminate, which is no.
+//! Results belong to questions by their order. No answer, or one of another length, is *unknown* for all of the chunk. The real PDP
+//! answers with one indeterminate result for all when any part of a request fails (contract §3.8): one result for several questions
+//! halves the chunk, as does a request that it cannot read (400, 413, 422), so that one odd question silences no neighbour. What is
+//! undecided after [`crate::halving::REQUESTS_MAX`] requests is unknown. A question that is indeterminate alone is weighed: was another
+//! one answered since ([`crate::evidence`])?
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 use http::StatusCode;
 use url::Url;
 
 use crate::{
-    attribute::{Attribute, PARTY_UUID, PERSON_NUMBER},
-    decisions::Outcome,
+    attribute::{Attribute, ORGANISATION_NUMBER, PARTY_UUID, PERSON_NUMBER},
     error::SetupError,
+    evidence::{self, Evidence},
+    halving::Halving,
     metrics::AccessMetrics,
     neighbour::{Neighbour, describe},
-    question::Question,
-    register::Register,
+    outcome::Outcome,
+    question::{Question, nobody},
+    register::{Parties, Register},
     settings::AccessSettings,
     xacml::{self, Asked},
 };
@@ -27,6 +35,16 @@ pub(crate) struct Pdp {
     url: Url,
     register: Arc<Register>,
     metrics: AccessMetrics,
+    evidence: evidence::Shared,
+    /// When the newest question was asked again in vain; held while it is.
+    tried_in_vain: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// A question on its way, and where its outcome goes.
+struct Sent<'a> {
+    question: &'a Question,
+    asked: Asked<'a>,
+    outcome: &'a mut Outcome,
 }
 
 impl Pdp {
@@ -35,42 +53,78 @@ impl Pdp {
         settings: &AccessSettings,
         register: Arc<Register>,
         metrics: AccessMetrics,
+        evidence: evidence::Shared,
     ) -> Result<Self, SetupError> {
         let url = settings.authorization_api.join("decision").map_err(SetupError::Address)?;
-        Ok(Self { neighbour, url, register, metrics })
+        let tried_in_vain = tokio::sync::Mutex::default();
+        Ok(Self { neighbour, url, register, metrics, evidence, tried_in_vain })
     }
 
     /// The outcomes, in the order of the questions.
     pub(crate) async fn ask(&self, questions: &[&Question]) -> Vec<Outcome> {
-        let persons = self.persons_in(questions).await;
-        let mut outcomes = vec![Outcome::Unknown; questions.len()];
-        let mut sent = Vec::with_capacity(questions.len());
-        for (question, outcome) in questions.iter().zip(&mut outcomes) {
-            if let Some(resource) = with_party_uuids(&question.resource, &persons) {
-                let asked =
-                    Asked { subject: &question.subject.attributes, action: question.action, resource };
-                sent.push((asked, question.is_multi, outcome));
-            }
-        }
-        let mut waiting = vec![sent];
-        while let Some(chunk) = waiting.pop() {
-            let mut chunk = chunk;
-            if self.ask_chunk(&mut chunk).await == Reading::Refused {
-                let second = chunk.split_off(chunk.len() / 2);
-                waiting.extend([second, chunk]);
-            }
+        let Put { mut outcomes, lonely } = self.put(questions).await;
+        let Some(then) = lonely else { return outcomes };
+        let mut pairs = questions.iter().zip(&outcomes);
+        let waits =
+            pairs.any(|(question, outcome)| outcome.is_indeterminate() && question.purpose.is_for_a_caller());
+        let beside_answers = self.answers_others(then, waits).await;
+        for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_indeterminate()) {
+            *outcome = Outcome::Indeterminate { beside_answers };
         }
         outcomes
     }
 
-    /// One request. [`Reading::Refused`] asks the caller to halve.
-    async fn ask_chunk(&self, chunk: &mut [(Asked<'_>, bool, &mut Outcome)]) -> Reading {
-        if chunk.is_empty() {
-            return Reading::Done;
+    /// Whether another question was answered since. Where somebody waits to know, the newest one that ever was is asked again; one at a
+    /// time does so, and whoever waited meanwhile takes what came of it.
+    async fn answers_others(&self, then: Instant, waits: bool) -> bool {
+        if !waits || self.evidence().is_since(then) {
+            return self.evidence().is_since(then);
         }
-        let is_multi = chunk.iter().any(|(_, is_multi, _)| *is_multi);
+        let mut tried_in_vain = self.tried_in_vain.lock().await;
+        let is_tried = tried_in_vain.is_some_and(|put| put >= then);
+        let newest = {
+            let evidence = self.evidence();
+            if is_tried || evidence.is_since(then) {
+                return evidence.is_since(then);
+            }
+            evidence.newest()
+        };
+        let Some(newest) = newest else { return false };
+        let put = Instant::now();
+        let is_answered = self.put(&[&newest]).await.outcomes.iter().all(|outcome| outcome.is_answer());
+        if !is_answered {
+            *tried_in_vain = Some(put);
+        }
+        is_answered
+    }
+
+    async fn put(&self, questions: &[&Question]) -> Put {
+        let parties = self.parties_in(questions).await;
+        let mut put = Put { outcomes: vec![Outcome::Unknown; questions.len()], lonely: None };
+        let mut sent = Vec::with_capacity(questions.len());
+        for (question, outcome) in questions.iter().zip(&mut put.outcomes) {
+            if let Some(resource) = resolved(&question.resource, &parties) {
+                let asked =
+                    Asked { subject: &question.subject.attributes, action: question.action, resource };
+                sent.push(Sent { question, asked, outcome });
+            }
+        }
+        let mut halving = Halving::new(sent);
+        while let Some(mut chunk) = halving.next() {
+            match self.ask_chunk(&mut chunk).await {
+                Reading::Refused => halving.halve(chunk),
+                Reading::Lonely(now) => put.lonely = Some(now),
+                Reading::Done => {}
+            }
+        }
+        put
+    }
+
+    /// One request. [`Reading::Refused`] asks the caller to halve; of one question it is never said.
+    async fn ask_chunk(&self, chunk: &mut [Sent<'_>]) -> Reading {
+        let is_multi = chunk.iter().any(|sent| sent.question.is_multi);
         let (json, order) = {
-            let questions: Vec<_> = chunk.iter().map(|(asked, _, _)| asked).collect();
+            let questions: Vec<_> = chunk.iter().map(|sent| &sent.asked).collect();
             xacml::request(&questions, is_multi)
         };
         self.metrics.pdp_requests.inc();
@@ -82,62 +136,67 @@ impl Pdp {
                 return Reading::Done;
             }
         };
-        if cannot_be_read(answer.status) {
-            if chunk.len() > 1 {
-                return Reading::Refused;
-            }
-            self.metrics.indeterminate.inc();
-            chunk.iter_mut().for_each(|(_, _, outcome)| **outcome = Outcome::Refuse);
-            return Reading::Done;
-        }
-        if !answer.status.is_success() || !self.settle(chunk, &order, &answer.body) {
-            self.metrics.pdp_failures.inc();
-            tracing::warn!(status = answer.status.as_u16(), "the PDP gave an answer that cannot be used");
-        }
-        Reading::Done
-    }
-
-    /// Writes the outcomes; false when the answer does not belong to the questions, and then nothing is written.
-    fn settle(&self, chunk: &mut [(Asked<'_>, bool, &mut Outcome)], order: &[usize], body: &[u8]) -> bool {
-        let Some(results) = xacml::answer(body) else { return false };
-        let belongs = |(result, index): (&xacml::Answered, &usize)| {
-            chunk.get(*index).is_some_and(|(asked, _, _)| result.belongs_to(asked))
+        let results = if cannot_be_read(answer.status) {
+            Some(vec![INDETERMINATE])
+        } else {
+            xacml::answer(&answer.body).filter(|_| answer.status.is_success())
         };
-        if results.len() != order.len() || !results.iter().zip(order).all(belongs) {
-            return false;
-        }
-        for (result, index) in results.iter().zip(order) {
-            if result.is_indeterminate {
-                self.metrics.indeterminate.inc();
-            }
-            if let Some((_, _, outcome)) = chunk.get_mut(*index) {
-                **outcome = result.outcome;
+        match results {
+            Some(results) if results.len() == order.len() => self.settle(chunk, &order, &results),
+            Some(results) if results.len() == 1 => Reading::Refused,
+            Some(_) | None => {
+                self.metrics.pdp_failures.inc();
+                tracing::warn!(status = answer.status.as_u16(), "the PDP gave an answer that cannot be used");
+                Reading::Done
             }
         }
-        true
     }
 
-    /// Party ids of the persons in these questions: the PDP refuses person numbers (contract §3.5). Without an answer the
-    /// person is absent from the map.
-    async fn persons_in(&self, questions: &[&Question]) -> HashMap<String, Option<String>> {
-        let mut numbers: Vec<&str> = questions
-            .iter()
-            .flat_map(|question| &question.resource)
-            .filter(|attribute| attribute.id == PERSON_NUMBER)
-            .map(|attribute| attribute.value.as_str())
-            .collect();
-        if numbers.is_empty() {
-            return HashMap::new();
+    /// Writes the outcomes, which stand in the order of the references.
+    fn settle(&self, chunk: &mut [Sent<'_>], order: &[usize], results: &[Outcome]) -> Reading {
+        let now = Instant::now();
+        let mut reading = Reading::Done;
+        for (result, index) in results.iter().zip(order) {
+            let Some(sent) = chunk.get_mut(*index) else { continue };
+            *sent.outcome = *result;
+            if result.is_answer() {
+                self.evidence().answer(sent.question, now);
+            } else {
+                self.metrics.indeterminate.inc();
+                reading = Reading::Lonely(now);
+            }
         }
-        numbers.sort_unstable();
-        numbers.dedup();
-        self.register.party_uuids_of_persons(&numbers).await.unwrap_or_default()
+        reading
+    }
+
+    /// The parties whose numbers and UUIDs stand in these questions, as far as Register tells.
+    async fn parties_in(&self, questions: &[&Question]) -> Parties {
+        let attributes = questions.iter().flat_map(|question| &question.resource);
+        let mut urns: Vec<String> = attributes.filter_map(urn_of_party).collect();
+        urns.sort_unstable();
+        urns.dedup();
+        self.register.parties_by_urn(urns).await
+    }
+
+    fn evidence(&self) -> MutexGuard<'_, Evidence> {
+        self.evidence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[derive(PartialEq, Eq)]
+/// What came of questions.
+struct Put {
+    outcomes: Vec<Outcome>,
+    /// When one was indeterminate last, though alone.
+    lonely: Option<Instant>,
+}
+
+const INDETERMINATE: Outcome = Outcome::Indeterminate { beside_answers: false };
+
 enum Reading {
     Done,
+    /// One of the questions was indeterminate by itself.
+    Lonely(Instant),
+    /// Together they could not be answered.
     Refused,
 }
 
@@ -148,22 +207,26 @@ fn cannot_be_read(status: StatusCode) -> bool {
     )
 }
 
-/// The attributes with each person number replaced by the person's party id, left out when Register does not know the
-/// person; nothing when Register gave no answer about one of them.
-fn with_party_uuids(
-    attributes: &[Attribute],
-    persons: &HashMap<String, Option<String>>,
-) -> Option<Vec<Attribute>> {
-    let mut replaced = Vec::with_capacity(attributes.len());
-    for attribute in attributes {
-        if attribute.id != PERSON_NUMBER {
-            replaced.push(attribute.clone());
-            continue;
-        }
-        if let Some(uuid) = persons.get(&attribute.value)? {
-            let id = Cow::Borrowed(PARTY_UUID);
-            replaced.push(Attribute { id, value: uuid.clone(), ..attribute.clone() });
-        }
-    }
-    Some(replaced)
+/// The URN of a party that Register must tell about before the PDP is asked: the PDP throws on numbers of persons and on unknown numbers
+/// of organisations, and takes an unknown UUID for no party at all (contract §3.5, §3.8).
+fn urn_of_party(attribute: &Attribute) -> Option<String> {
+    [PERSON_NUMBER, ORGANISATION_NUMBER, PARTY_UUID]
+        .contains(&&*attribute.id)
+        .then(|| format!("{}:{}", attribute.id, attribute.value.to_ascii_lowercase()))
+}
+
+/// The attributes as the PDP may see them: a person by UUID, and whom Register does not know as the party that nobody has; nothing when
+/// Register gave no answer about one of them.
+fn resolved(attributes: &[Attribute], parties: &Parties) -> Option<Vec<Attribute>> {
+    let of_party = |attribute: &Attribute| {
+        let Some(urn) = urn_of_party(attribute) else { return Some(attribute.clone()) };
+        Some(match parties.get(&urn)? {
+            None => nobody(),
+            Some(uuid) if attribute.id == PERSON_NUMBER => {
+                Attribute { id: Cow::Borrowed(PARTY_UUID), value: uuid.clone(), ..attribute.clone() }
+            }
+            Some(_) => attribute.clone(),
+        })
+    };
+    attributes.iter().map(of_party).collect()
 }

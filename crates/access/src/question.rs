@@ -6,18 +6,23 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use event::{Event, resource::APP_PREFIX};
+use event::{
+    Event,
+    resource::APP_PREFIX,
+    subject::{PartyNumber, party_id, party_number},
+};
 use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::{
     attribute::{
-        APP, APP_RESOURCE, Attribute, EVENT_ID, EVENT_SOURCE, EVENT_TYPE, INSTANCE_ID, ORG, PARTY_ID,
-        RESOURCE, RESOURCE_INSTANCE, digest_into, of_party_text, of_urn,
+        APP, APP_RESOURCE, Attribute, DataType, EVENT_ID, EVENT_SOURCE, EVENT_TYPE, INSTANCE_ID, NOBODY, ORG,
+        ORGANISATION_NUMBER, PARTY_ID, PARTY_UUID, PERSON_NUMBER, RESOURCE, RESOURCE_INSTANCE, digest_into,
+        of_party_text, of_urn,
     },
     caller::Caller,
-    decisions::Decision,
     extract::SUBSCRIBE,
+    outcome::{Decision, Level, Purpose},
     subject::Subject,
 };
 
@@ -42,20 +47,13 @@ impl Action {
     }
 }
 
-/// The caller's authentication level, where obligations count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Level {
-    pub(crate) value: u8,
-    /// Whether the caller is a service owner, for whom an obligation of its own may apply.
-    pub(crate) is_org: bool,
-}
-
 /// Digest of everything that decides: 128 bits.
 pub(crate) type QuestionKey = u128;
 
 /// One question about one subject, action and resource. See the module.
 #[derive(Clone)]
 pub struct Question {
+    pub(crate) purpose: Purpose,
     pub(crate) subject: Arc<Subject>,
     pub(crate) action: Action,
     pub(crate) resource: Vec<Attribute>,
@@ -75,8 +73,10 @@ impl fmt::Debug for Question {
 }
 
 impl Question {
-    fn new(subject: Arc<Subject>, action: Action, resource: Vec<Attribute>) -> Self {
-        Self { subject, action, resource, level: None, is_multi: false, answer: None }
+    /// Nobody at all may nothing: the PDP throws on an empty subject.
+    fn new(purpose: Purpose, subject: Arc<Subject>, action: Action, resource: Vec<Attribute>) -> Self {
+        let answer = subject.attributes.is_empty().then_some(Decision::Refuse);
+        Self { purpose, subject, action, resource, level: None, is_multi: false, answer }
     }
 
     fn multi(mut self) -> Self {
@@ -90,7 +90,7 @@ impl Question {
     }
 
     fn answered(mut self, answer: Option<Decision>) -> Self {
-        self.answer = answer;
+        self.answer = answer.or(self.answer);
         self
     }
 
@@ -107,7 +107,8 @@ impl Question {
 /// May this caller publish this event? Permitted without asking for publishers with [`PUBLISH_ADMIN`].
 pub fn publish(caller: &Caller, event: &Event) -> Question {
     let preset = caller.has_scope(PUBLISH_ADMIN).then_some(Decision::Permit);
-    Question::new(Arc::clone(&caller.subject), Action::Publish, generic(event)).answered(preset)
+    Question::new(Purpose::Publish, Arc::clone(&caller.subject), Action::Publish, generic(event))
+        .answered(preset)
 }
 
 /// May this caller read this event in an app feed? Refused without asking when the source is not that of an instance of the
@@ -115,7 +116,7 @@ pub fn publish(caller: &Caller, event: &Event) -> Question {
 pub fn read_app(caller: &Caller, event: &Event) -> Question {
     let resource = app_feed(event);
     let preset = resource.is_none().then_some(Decision::Refuse);
-    Question::new(Arc::clone(&caller.subject), Action::Read, resource.unwrap_or_default())
+    Question::new(Purpose::Read, Arc::clone(&caller.subject), Action::Read, resource.unwrap_or_default())
         .multi()
         .at_level_of(caller)
         .answered(preset)
@@ -123,7 +124,9 @@ pub fn read_app(caller: &Caller, event: &Event) -> Question {
 
 /// May this caller read this event in the generic feed?
 pub fn read_generic(caller: &Caller, event: &Event) -> Question {
-    Question::new(Arc::clone(&caller.subject), Action::Subscribe, generic(event)).multi().at_level_of(caller)
+    Question::new(Purpose::Read, Arc::clone(&caller.subject), Action::Subscribe, generic(event))
+        .multi()
+        .at_level_of(caller)
 }
 
 /// May this caller read this event in a feed of many resources? An app's event as in an app feed; any other as in the generic feed,
@@ -143,10 +146,11 @@ fn read_with_scope(caller: &Caller, event: &Event) -> Question {
     read_generic(caller, event).answered(preset)
 }
 
-/// May this consumer subscribe to this resource, about this subject (or about everybody)?
-pub fn subscribe(consumer: &str, resource: &str, subject: Option<&str>) -> Question {
+/// May this caller subscribe as this consumer to this resource, about this subject (or about everybody)? The consumer is asked about,
+/// and the caller's level is compared as for a read.
+pub fn subscribe(caller: &Caller, consumer: &str, resource: &str, subject: Option<&str>) -> Question {
     let mut attributes: Vec<_> = of_urn(resource).into_iter().collect();
-    attributes.extend(subject.and_then(of_party_text));
+    attributes.extend(subject.map(about).unwrap_or_default());
     let is_app = is_app_resource(resource);
     if is_app {
         let (org, app) = org_and_app(resource);
@@ -154,23 +158,59 @@ pub fn subscribe(consumer: &str, resource: &str, subject: Option<&str>) -> Quest
         attributes.extend(app.map(|app| Attribute::new(APP, app)));
         attributes.push(Attribute::new(APP_RESOURCE, "events"));
     }
-    Question::new(Arc::new(Subject::from_consumer(consumer)), read_or_subscribe(is_app), attributes)
+    let consumer = Arc::new(Subject::from_consumer(consumer));
+    Question::new(Purpose::Subscribe, consumer, read_or_subscribe(is_app), attributes).at_level_of(caller)
 }
 
 /// May this event be sent to this consumer?
 pub fn push(consumer: &str, event: &Event) -> Question {
     let is_app = is_app_resource(event.resource());
     let resource = if is_app { app_push(event) } else { generic(event) };
-    Question::new(Arc::new(Subject::from_consumer(consumer)), read_or_subscribe(is_app), resource).multi()
+    let consumer = Arc::new(Subject::from_consumer(consumer));
+    Question::new(Purpose::Deliver, consumer, read_or_subscribe(is_app), resource).multi()
 }
 
 fn read_or_subscribe(is_app: bool) -> Action {
     if is_app { Action::Read } else { Action::Subscribe }
 }
 
-/// The subject as the event's canonical one: `party/1` asks like `/party/1`.
-fn subject_of(event: &Event) -> Option<Attribute> {
-    event.canonical_subject().as_deref().and_then(of_party_text)
+/// The subject as the event's canonical one: `party/1` asks like `/party/1`. An event without a subject is about nobody.
+fn subject_of(event: &Event) -> Vec<Attribute> {
+    event.canonical_subject().as_deref().map(about).unwrap_or_default()
+}
+
+/// Names that tell which resource it is. A subject is the publisher's text: under one of these it would add a resource of its choice.
+const OF_THE_RESOURCE: [&str; 6] = [RESOURCE, ORG, APP, APP_RESOURCE, INSTANCE_ID, RESOURCE_INSTANCE];
+
+/// A subject as attributes (contract §3.3). One that is no party is about a party that nobody has: without a party the PDP would apply
+/// rules that show it to more people. What Register must tell is resolved when the question is put.
+fn about(subject: &str) -> Vec<Attribute> {
+    let known = of_party_text(subject);
+    let number = match party_number(subject) {
+        Some(PartyNumber::Organisation(number)) => Some((ORGANISATION_NUMBER, number, DataType::XsdString)),
+        Some(PartyNumber::Person(number)) => Some((PERSON_NUMBER, number, DataType::String)),
+        None => None,
+    };
+    if let Some((id, number, data_type)) = number {
+        let told = known.filter(|found| found.id == id);
+        return vec![told.unwrap_or_else(|| Attribute::new(id, number).typed(data_type))];
+    }
+    let known = known.filter(|found| !OF_THE_RESOURCE.contains(&&*found.id));
+    let is_party = known.as_ref().is_some_and(names_a_party);
+    known.into_iter().chain((!is_party).then(nobody)).collect()
+}
+
+fn names_a_party(attribute: &Attribute) -> bool {
+    match &*attribute.id {
+        PARTY_ID => attribute.value.parse::<i64>().is_ok(),
+        PARTY_UUID | PERSON_NUMBER | ORGANISATION_NUMBER => true,
+        _other => false,
+    }
+}
+
+/// The party that nobody has.
+pub(crate) fn nobody() -> Attribute {
+    Attribute::new(PARTY_ID, NOBODY).typed(DataType::XsdInteger)
 }
 
 fn generic(event: &Event) -> Vec<Attribute> {
@@ -193,7 +233,8 @@ fn app_feed(event: &Event) -> Option<Vec<Attribute>> {
         return None;
     }
     let subject = event.canonical_subject()?;
-    let subject_party = subject.split('/').nth(2)?;
+    subject.split('/').nth(2)?;
+    let subject_party = party_id(&subject).map_or_else(|| NOBODY.to_owned(), |party| party.to_string());
     is_of_app(event, org, app).then(|| {
         vec![
             Attribute::new(INSTANCE_ID, format!("{party}/{guid}")).asked_back(),
@@ -210,7 +251,7 @@ fn app_feed(event: &Event) -> Option<Vec<Attribute>> {
 /// event whose source names another app than its resource: rights are per resource.
 fn app_push(event: &Event) -> Vec<Attribute> {
     let mut attributes: Vec<_> =
-        subject_of(event).map(Attribute::asked_back_unless_urn).into_iter().collect();
+        subject_of(event).into_iter().map(Attribute::asked_back_unless_urn).collect();
     let path = path_and_query(event.source()).unwrap_or_default();
     let mut parts = path.split('/');
     let [_, org, app, _, party, guid] = [(); 6].map(|()| parts.next().unwrap_or_default());

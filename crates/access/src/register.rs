@@ -1,5 +1,8 @@
 //! Register over HTTP: which party an organisation number or a person number belongs to, and the main unit of a sub-unit.
 //!
+//! A number that Register does not take (400) is one that nobody has, and so is a person's number whose check figures are wrong, which
+//! is never asked about. Among others it is found by halving: it takes no answer from them.
+//!
 //! Numbers travel in request bodies only; they are in no URL, log line or metric. Parties that are known are remembered for an
 //! hour, unknown ones for a minute, organisations without a main unit for ten. No answer is an error, never "unknown".
 
@@ -8,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use event::subject;
 use http::StatusCode;
 use moka::{Expiry, future::Cache};
 use serde::Deserialize;
@@ -16,6 +20,7 @@ use url::Url;
 
 use crate::{
     error::{SetupError, Unavailable},
+    halving::Halving,
     neighbour::{Answer, Neighbour, describe},
     settings::AccessSettings,
 };
@@ -28,10 +33,15 @@ const UNKNOWN: Duration = Duration::from_secs(60);
 const NO_MAIN_UNIT: Duration = Duration::from_secs(600);
 /// Parties that are remembered, in each direction.
 const REMEMBERED_MAX: u64 = 100_000;
-/// Persons of one query.
+/// Parties of one query.
 const QUERY_MAX: usize = 100;
 const PERSON_URN: &str = "urn:altinn:person:identifier-no:";
 const ORGANISATION_URN: &str = "urn:altinn:organization:identifier-no:";
+
+const UUID_URN: &str = "urn:altinn:party:uuid:";
+
+/// The UUIDs of parties by the URNs that name them; none for a party that Register does not know.
+pub(crate) type Parties = HashMap<String, Option<String>>;
 
 /// What a number stands for.
 #[derive(Clone, Copy)]
@@ -101,7 +111,7 @@ impl Register {
     }
 
     pub(crate) async fn party_of_person(&self, number: &str) -> Result<Option<i64>, Unavailable> {
-        if !is_digits(number, 11) {
+        if !subject::has_check_figures(number) {
             return Ok(None);
         }
         self.party_of(number, Kind::Person).await
@@ -128,7 +138,8 @@ impl Register {
             Kind::Person => json!({ "Ssn": number }),
         };
         let answer = self.post(&self.lookup, &body).await?;
-        if answer.status == StatusCode::NOT_FOUND {
+        // These are about the number: whoever waits for an answer would wait for ever.
+        if matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST) {
             return Ok(None);
         }
         let party: Party = self.read(&answer)?;
@@ -159,7 +170,7 @@ impl Register {
         }
         let urn = format!("{ORGANISATION_URN}{number}");
         let answer = self.post(&self.main_units_of, &json!({ "data": urn })).await?;
-        // These are about the number: whoever waits for an answer would wait for ever.
+        // As above.
         if matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST) {
             return Ok(None);
         }
@@ -167,46 +178,79 @@ impl Register {
         Ok(units.data.into_iter().find_map(|unit| unit.party_id.filter(|id| *id > 0)))
     }
 
-    /// The party id (a UUID) of each person; nothing for a person that Register does not know.
-    pub(crate) async fn party_uuids_of_persons(
-        &self,
-        numbers: &[&str],
-    ) -> Result<HashMap<String, Option<String>>, Unavailable> {
-        let mut found = HashMap::with_capacity(numbers.len());
+    /// The parties that these URNs name: by the number of a person or an organisation, or by UUID. One about which Register gave no
+    /// answer is absent.
+    pub(crate) async fn parties_by_urn(&self, urns: Vec<String>) -> Parties {
+        let mut found = HashMap::with_capacity(urns.len());
         let mut missing = Vec::new();
-        for number in numbers {
-            match self.uuids.get(*number).await {
-                Some(uuid) => drop(found.insert((*number).to_owned(), uuid)),
-                None => missing.push(*number),
+        for urn in urns {
+            if is_no_persons_number(&urn) {
+                found.insert(urn, None);
+            } else if let Some(uuid) = self.uuids.get(&urn).await {
+                found.insert(urn, uuid);
+            } else {
+                missing.push(urn);
             }
         }
-        for chunk in missing.chunks(QUERY_MAX) {
-            let mut uuids = self.query(chunk).await?;
-            for number in chunk {
-                let uuid = uuids.remove(*number);
-                self.uuids.insert((*number).to_owned(), uuid.clone()).await;
-                found.insert((*number).to_owned(), uuid);
+        while !missing.is_empty() {
+            let rest = missing.split_off(missing.len().min(QUERY_MAX));
+            let chunk = std::mem::replace(&mut missing, rest);
+            for (urn, uuid) in self.query_halving(chunk).await {
+                self.uuids.insert(urn.clone(), uuid.clone()).await;
+                found.insert(urn, uuid);
             }
         }
-        Ok(found)
+        found
     }
 
-    async fn query(&self, numbers: &[&str]) -> Result<HashMap<String, String>, Unavailable> {
+    /// What Register does not take together is halved; alone it is unknown.
+    async fn query_halving(&self, urns: Vec<String>) -> Parties {
+        let mut found = HashMap::with_capacity(urns.len());
+        let mut halving = Halving::new(urns);
+        while let Some(urns) = halving.next() {
+            let Ok(answer) = self.post(&self.query, &json!({ "Data": urns })).await else { continue };
+            if answer.status == StatusCode::BAD_REQUEST {
+                if urns.len() > 1 {
+                    halving.halve(urns);
+                } else {
+                    found.extend(urns.into_iter().map(|urn| (urn, None)));
+                }
+            } else if let Ok(mut known) = self.known_in(&answer) {
+                found.extend(urns.into_iter().map(|urn| {
+                    let uuid = known.remove(&urn);
+                    (urn, uuid)
+                }));
+            }
+        }
+        found
+    }
+
+    /// The UUIDs of the parties of an answer, by each URN that names them.
+    fn known_in(&self, answer: &Answer) -> Result<HashMap<String, String>, Unavailable> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Party {
             party_uuid: String,
             person_identifier: Option<String>,
+            organization_identifier: Option<String>,
         }
         #[derive(Deserialize)]
-        struct Parties {
+        struct Answered {
             data: Vec<Party>,
         }
-        let urns: Vec<_> = numbers.iter().map(|number| format!("{PERSON_URN}{number}")).collect();
-        let answer = self.post(&self.query, &json!({ "Data": urns })).await?;
-        let parties: Parties = self.read(&answer)?;
-        let of_persons = parties.data.into_iter();
-        Ok(of_persons.filter_map(|party| Some((party.person_identifier?, party.party_uuid))).collect())
+        let parties: Answered = self.read(answer)?;
+        let mut known = HashMap::new();
+        for Party { party_uuid, person_identifier, organization_identifier } in parties.data {
+            let person = person_identifier.map(|number| format!("{PERSON_URN}{number}"));
+            let organisation = organization_identifier.map(|number| format!("{ORGANISATION_URN}{number}"));
+            for urn in [person, organisation, Some(format!("{UUID_URN}{}", party_uuid.to_ascii_lowercase()))]
+                .into_iter()
+                .flatten()
+            {
+                known.insert(urn, party_uuid.clone());
+            }
+        }
+        Ok(known)
     }
 
     async fn post(&self, url: &Url, body: &serde_json::Value) -> Result<Answer, Unavailable> {
@@ -224,6 +268,11 @@ impl Register {
             Unavailable(self.neighbour.name)
         })
     }
+}
+
+/// Whether the URN names a person by what is no person's number: Register would refuse the whole query.
+fn is_no_persons_number(urn: &str) -> bool {
+    urn.strip_prefix(PERSON_URN).is_some_and(|number| !subject::has_check_figures(number))
 }
 
 fn is_digits(text: &str, length: usize) -> bool {

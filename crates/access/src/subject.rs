@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     attribute::{
-        ANONYMOUS, Attribute, ORGANISATION_NUMBER, ORGANISATION_NUMBER_OLD, PARTY_ID, PERSON_UUID, SCOPE,
-        SESSION_ID, SYSTEM_USER, USER_ID, digest_into, is_urn, of_party_text,
+        ANONYMOUS, Attribute, ORGANISATION_NUMBER, ORGANISATION_NUMBER_OLD, PARTY_ID, PERSON_NUMBER,
+        PERSON_UUID, SCOPE, SESSION_ID, SYSTEM_USER, USER_ID, digest_into, is_urn, of_party_text,
     },
     caller::{authority_number, system_user},
     claims::Claims,
@@ -15,8 +15,10 @@ use crate::{
 /// What .NET calls the issuer of a claim whose token names none; the existing service sends the same.
 const NO_ISSUER: &str = "LOCAL AUTHORITY";
 const ORG_NUMBER_CLAIM: &str = "urn:altinn:orgNumber";
-/// Claims that name an identity; at most one of them becomes an attribute. No token says that nobody is known.
-const IDENTITIES: [&str; 8] = [
+/// Claims that name an identity; at most one of them becomes an attribute. No token says that nobody is known, and the PDP throws on
+/// a person's number.
+const IDENTITIES: [&str; 9] = [
+    PERSON_NUMBER,
     ANONYMOUS,
     PERSON_UUID,
     USER_ID,
@@ -177,6 +179,12 @@ mod tests {
             claims.as_object_mut().unwrap().remove(remove);
         }
         assert!(subject(&claims).is_empty());
+    }
+
+    #[test]
+    fn a_persons_number_in_a_token_is_never_told() {
+        let claims = json!({"urn:altinn:person:identifier-no": "02857010054", "urn:altinn:userid": 1337});
+        assert_eq!(subject(&claims), pairs(&[("urn:altinn:userid", "1337")]));
     }
 
     #[test]

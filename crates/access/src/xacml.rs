@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     attribute::{ACTION_ID, Attribute},
-    decisions::{Obligations, Outcome},
+    outcome::{Obligations, Outcome},
     question::Action,
 };
 
@@ -191,43 +191,27 @@ struct Reference {
     reference_id: [String; 3],
 }
 
-/// One result of an answer.
-pub(crate) struct Answered {
-    pub(crate) outcome: Outcome,
-    /// Neither Permit nor a plain no: Indeterminate, or a permit whose obligation cannot be read. Counts as no.
-    pub(crate) is_indeterminate: bool,
-    /// (name, value) of the attributes that were asked back.
-    returned: Vec<(String, String)>,
-}
+/// What is neither yes nor no, before it is known what else was answered.
+const INDETERMINATE: Outcome = Outcome::Indeterminate { beside_answers: false };
 
-impl Answered {
-    /// Whether what came back can belong to this question: of each name that was asked back and came, one value is a sent one.
-    pub(crate) fn belongs_to(&self, asked: &Asked<'_>) -> bool {
-        let sent = || asked.subject.iter().chain(&asked.resource).filter(|attribute| attribute.in_result);
-        sent().all(|attribute| {
-            let mut came = self.returned.iter().filter(|(id, _)| *id == attribute.id).peekable();
-            came.peek().is_none()
-                || came.any(|(id, value)| sent().any(|sent| sent.id == *id && sent.value == *value))
-        })
-    }
-}
-
-/// The results of an answer in its own order; nothing when the body is not an answer.
-pub(crate) fn answer(body: &[u8]) -> Option<Vec<Answered>> {
+/// The results of an answer in its own order, which is that of the references; nothing when the body is not an answer. What comes back
+/// of attributes is not looked at: indeterminate results and some refusals bring none.
+pub(crate) fn answer(body: &[u8]) -> Option<Vec<Outcome>> {
     let json: Value = serde_json::from_slice(body).ok()?;
     member(&json, "response")?.as_array()?.iter().map(result).collect()
 }
 
-fn result(json: &Value) -> Option<Answered> {
+/// Permit, or a plain no. Everything else is neither, and so is a permit whose obligation cannot be read.
+fn result(json: &Value) -> Option<Outcome> {
     let decision = member(json, "decision")?.as_str()?;
-    let obligations = obligations(json);
-    let outcome = match (decision.eq_ignore_ascii_case("permit"), obligations) {
-        (true, Some(obligations)) => Outcome::Permit(obligations),
-        (true, None) | (false, _) => Outcome::Refuse,
-    };
-    let is_plain_no = ["deny", "notapplicable"].iter().any(|no| decision.eq_ignore_ascii_case(no));
-    let is_indeterminate = outcome == Outcome::Refuse && !is_plain_no;
-    Some(Answered { outcome, is_indeterminate, returned: returned(json) })
+    let is = |name: &str| decision.eq_ignore_ascii_case(name);
+    Some(if is("permit") {
+        obligations(json).map_or(INDETERMINATE, Outcome::Permit)
+    } else if is("deny") || is("notapplicable") {
+        Outcome::Refuse
+    } else {
+        INDETERMINATE
+    })
 }
 
 /// The least levels; nothing when one of them cannot be read.
@@ -246,16 +230,6 @@ fn obligations(result: &Value) -> Option<Obligations> {
         *place = Some(place.map_or(level, |known| known.max(level)));
     }
     Some(found)
-}
-
-fn returned(result: &Value) -> Vec<(String, String)> {
-    list(result, "category")
-        .flat_map(|category| list(category, "attribute"))
-        .filter_map(|attribute| {
-            let id = member(attribute, "attributeId")?.as_str()?.to_owned();
-            Some((id, text(member(attribute, "value")?)?))
-        })
-        .collect()
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -284,7 +258,7 @@ mod tests {
 
     use super::*;
 
-    fn one(result: &Value) -> Answered {
+    fn one(result: &Value) -> Outcome {
         let body = serde_json::to_vec(&json!({ "Response": [result] })).unwrap();
         answer(&body).unwrap().remove(0)
     }
@@ -294,41 +268,31 @@ mod tests {
         let body = br#"{"RESPONSE":[{"Decision":"Permit","Obligations":[{"AttributeAssignment":[
             {"Category":"urn:altinn:minimum-authenticationlevel","Value":"3"},
             {"Category":"urn:altinn:minimum-authenticationlevel-org","Value":4}]}]}]}"#;
-        let found = answer(body).unwrap().remove(0);
-        assert_eq!(found.outcome, Outcome::Permit(Obligations { level: Some(3), level_org: Some(4) }));
+        let expected = Outcome::Permit(Obligations { level: Some(3), level_org: Some(4) });
+        assert_eq!(answer(body).unwrap(), [expected]);
     }
 
     #[test]
-    fn only_permit_counts_and_indeterminate_is_told_apart() {
-        for (decision, is_indeterminate) in
-            [("Deny", false), ("NotApplicable", false), ("Indeterminate", true), ("Perhaps", true)]
-        {
-            let found = one(&json!({ "decision": decision }));
-            assert_eq!(found.outcome, Outcome::Refuse);
-            assert_eq!(found.is_indeterminate, is_indeterminate, "{decision}");
+    fn members_that_are_null_are_absent() {
+        let result = json!({
+            "decision": "Permit", "status": {"statusMessage": null, "statusDetails": null, "statusCode": null},
+            "obligations": null, "associateAdvice": null, "category": null, "policyIdentifierList": null,
+        });
+        assert_eq!(one(&result), Outcome::Permit(Obligations::default()));
+    }
+
+    #[test]
+    fn deny_and_not_applicable_are_no_and_the_rest_is_neither() {
+        for no in ["Deny", "NotApplicable", "deny"] {
+            assert_eq!(one(&json!({ "decision": no })), Outcome::Refuse, "{no}");
         }
-        let unreadable = one(&json!({"decision": "Permit", "obligations": [{"attributeAssignment": [
-            {"category": LEVEL, "value": "high"}]}]}));
-        assert_eq!(unreadable.outcome, Outcome::Refuse);
-        assert!(unreadable.is_indeterminate);
+        let unreadable = json!({"decision": "Permit", "obligations": [{"attributeAssignment": [
+            {"category": LEVEL, "value": "high"}]}]});
+        for neither in [json!({"decision": "Indeterminate"}), json!({"decision": "Perhaps"}), unreadable] {
+            assert_eq!(one(&neither), INDETERMINATE, "{neither}");
+        }
         assert!(
             answer(b"[]").is_none() && answer(b"{}").is_none() && answer(br#"{"response":[{}]}"#).is_none()
         );
-    }
-
-    #[test]
-    fn a_result_for_another_event_is_noticed() {
-        let asked = Asked {
-            subject: &[],
-            action: Action::Read,
-            resource: vec![Attribute::new("urn:altinn:event-id", "a").asked_back()],
-        };
-        let with = |value: &str| {
-            let category = json!([{"attribute": [{"attributeId": "urn:altinn:event-id", "value": value}]}]);
-            one(&json!({"decision": "Permit", "category": category}))
-        };
-        assert!(with("a").belongs_to(&asked));
-        assert!(!with("b").belongs_to(&asked));
-        assert!(one(&json!({"decision": "Permit"})).belongs_to(&asked));
     }
 }

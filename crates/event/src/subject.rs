@@ -39,6 +39,25 @@ pub fn party_number(subject: &str) -> Option<PartyNumber<'_>> {
         .or_else(|| after(&PERSONS, 11).map(PartyNumber::Person))
 }
 
+/// Whether the text is a person's number: eleven figures, of which the last two check the others. Outside, a number that is none can fail
+/// a whole request.
+pub fn has_check_figures(number: &str) -> bool {
+    const FIRST: [u32; 10] = [3, 7, 6, 1, 8, 9, 4, 5, 2, 1];
+    const SECOND: [u32; 11] = [5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1];
+    let figures: Vec<u32> = number.chars().map_while(|figure| figure.to_digit(10)).collect();
+    let checks = |weights: &[u32]| {
+        let products = figures.iter().zip(weights).map(|(figure, weight)| figure * weight);
+        products.sum::<u32>().is_multiple_of(11)
+    };
+    figures.len() == 11 && number.len() == 11 && checks(&FIRST) && checks(&SECOND)
+}
+
+/// Whether a subject has the form of a person's number and is none.
+pub fn is_no_persons_number(subject: &str) -> bool {
+    let number = PERSONS.iter().find_map(|prefix| subject.strip_prefix(prefix));
+    number.is_some_and(|number| !has_check_figures(number))
+}
+
 /// An alternative subject in one spelling: `/organisation/{number}` or `/person/{number}`; any other text is itself.
 pub fn alternative(text: &str) -> String {
     match party_number(text) {
@@ -84,6 +103,30 @@ mod tests {
         }
         for text in ["/org/ttd", "/party/991825827", "/person/1", "991825827", "free text"] {
             assert!(party_number(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_last_two_figures_of_a_persons_number_check_the_others() {
+        for number in ["02857010054", "14918520067", "30819230052"] {
+            assert!(has_check_figures(number), "{number}");
+            for wrong in [number.replacen('0', "1", 1), number[..10].to_owned(), format!("{number}0")] {
+                assert!(!has_check_figures(&wrong), "{wrong}");
+            }
+        }
+        for (subject, is_none) in [
+            ("/person/02857010053", true),
+            ("urn:altinn:person:identifier-no:02857010053", true),
+            ("/person/1", true),
+            ("/person/02857010054", false),
+            ("urn:altinn:person:identifier-no:02857010054", false),
+            ("02857010053", false),
+            ("/party/1", false),
+        ] {
+            assert_eq!(is_no_persons_number(subject), is_none, "{subject}");
+        }
+        for wrong in ["", "0285701005x", "02857010045", "01010112345", "٠٢٨٥٧٠١٠٠٥٤"] {
+            assert!(!has_check_figures(wrong), "{wrong}");
         }
     }
 

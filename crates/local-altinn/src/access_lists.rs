@@ -1,72 +1,116 @@
-//! Access lists of the resource registry: organisations that are approved for a resource, whatever party a question is about.
+//! Access lists of the resource registry: organisations by name of a list.
 //!
-//! What a list gives is the policy's business: it sees that the subject is on the list (see the README of `data/`).
+//! A list does one of two things (contract §3.8). Connected to a resource it *restricts*: a permit stands only where the party of
+//! the resource is on one of its lists. Named as subject by a rule of a policy it *grants*, for questions that name the resource and
+//! neither party, instance nor app; the decision point tells the policy which lists the subject is on.
 
 use serde::Deserialize;
 
-/// The actions of a list that is made while the stand-in runs.
-const ACTION: &str = "subscribe";
-
-/// The organisations that are approved for one resource.
+/// Organisations under one name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct AccessList {
-    /// Name of the resource, `urn:altinn:resource:` left out.
-    pub(crate) resource: String,
-    /// The actions that the list counts for.
-    pub(crate) actions: Vec<String>,
+    /// `{owner}:{name}`.
+    pub(crate) id: String,
     /// Their numbers.
     pub(crate) organisations: Vec<String>,
 }
 
+/// A resource whose `accessListMode` is `Enabled`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Restricted {
+    /// Name of the resource, `urn:altinn:resource:` left out.
+    pub(crate) resource: String,
+    /// The lists that are connected to it: alternatives, and nobody's without one.
+    pub(crate) lists: Vec<Connection>,
+}
+
+/// A list at a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Connection {
+    /// Which list.
+    pub(crate) id: String,
+    /// The actions that it counts for; none means all.
+    #[serde(default)]
+    pub(crate) actions: Vec<String>,
+}
+
 /// All of them.
 #[derive(Debug, Default, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct AccessLists(pub(crate) Vec<AccessList>);
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct AccessLists {
+    pub(crate) lists: Vec<AccessList>,
+    pub(crate) restricted: Vec<Restricted>,
+    /// The registry does not tell who is on a list.
+    #[serde(skip)]
+    pub(crate) is_silent: bool,
+}
 
 impl AccessLists {
-    /// Puts an organisation on the first list of a resource, which is made when there is none.
-    pub(crate) fn approve(&mut self, resource: &str, org_number: &str) {
-        let known = self.0.iter_mut().find(|list| list.is_of(resource));
-        match known {
+    /// Puts an organisation on a list, which is made when there is none.
+    pub(crate) fn approve(&mut self, id: &str, org_number: &str) {
+        match self.lists.iter_mut().find(|list| list.id == id) {
             Some(list) if list.has(org_number) => {}
             Some(list) => list.organisations.push(org_number.to_owned()),
-            None => self.0.push(AccessList {
-                resource: resource.to_owned(),
-                actions: vec![ACTION.to_owned()],
-                organisations: vec![org_number.to_owned()],
-            }),
+            None => {
+                self.lists.push(AccessList { id: id.to_owned(), organisations: vec![org_number.to_owned()] })
+            }
         }
     }
 
-    /// Takes an organisation off all lists of a resource; false when it was on none.
-    pub(crate) fn withdraw(&mut self, resource: &str, org_number: &str) -> bool {
-        let mut withdrawn = false;
-        for list in self.0.iter_mut().filter(|list| list.is_of(resource)) {
-            withdrawn |= list.has(org_number);
-            list.organisations.retain(|known| known != org_number);
-        }
-        withdrawn
+    /// Takes an organisation off a list; false when it was not on it.
+    pub(crate) fn withdraw(&mut self, id: &str, org_number: &str) -> bool {
+        let Some(list) = self.lists.iter_mut().find(|list| list.id == id) else { return false };
+        let was_on_it = list.has(org_number);
+        list.organisations.retain(|known| known != org_number);
+        was_on_it
     }
 
-    /// The resource as its list writes it, when one of these organisations is approved for it and the list counts for the action.
-    pub(crate) fn approved(&self, resource: &str, action: &str, org_numbers: &[&str]) -> Option<&str> {
-        let mut lists = self.0.iter().filter(|list| list.is_of(resource));
-        let approves = |list: &&AccessList| {
-            list.actions.iter().any(|known| known == action)
-                && org_numbers.iter().any(|number| list.has(number))
-        };
-        lists.find(approves).map(|list| list.resource.as_str())
+    /// Connects a list to a resource, for these actions or, without any, for all.
+    pub(crate) fn restrict(&mut self, resource: &str, id: &str, actions: &[&str]) {
+        let actions = actions.iter().map(|action| (*action).to_owned()).collect();
+        let connection = Connection { id: id.to_owned(), actions };
+        match self.restricted.iter_mut().find(|known| known.is_of(resource)) {
+            Some(known) => known.lists.push(connection),
+            None => {
+                self.restricted.push(Restricted { resource: resource.to_owned(), lists: vec![connection] });
+            }
+        }
+    }
+
+    /// Whether permits for this resource need a party that is on a list.
+    pub(crate) fn is_restricted(&self, resource: &str) -> bool {
+        self.restricted.iter().any(|known| known.is_of(resource))
+    }
+
+    /// Whether the party of a restricted resource is on one of its lists. A party that is no organisation is on none, and so is
+    /// everybody while the registry does not tell.
+    pub(crate) fn admits(&self, resource: &str, action: &str, org_number: Option<&str>) -> bool {
+        let Some(org_number) = org_number.filter(|_| !self.is_silent) else { return false };
+        let of_resource = self.restricted.iter().filter(|known| known.is_of(resource));
+        of_resource
+            .flat_map(|known| &known.lists)
+            .filter(|one| one.actions.is_empty() || one.actions.iter().any(|known| known == action))
+            .any(|one| self.lists.iter().any(|list| list.id == one.id && list.has(org_number)))
+    }
+
+    /// The lists that an organisation is on.
+    pub(crate) fn of<'a>(&'a self, org_number: &'a str) -> impl Iterator<Item = &'a str> {
+        self.lists.iter().filter(move |list| list.has(org_number)).map(|list| list.id.as_str())
     }
 }
 
 impl AccessList {
-    fn is_of(&self, resource: &str) -> bool {
-        self.resource.eq_ignore_ascii_case(resource)
-    }
-
     fn has(&self, org_number: &str) -> bool {
         self.organisations.iter().any(|known| known == org_number)
+    }
+}
+
+impl Restricted {
+    fn is_of(&self, resource: &str) -> bool {
+        self.resource.eq_ignore_ascii_case(resource)
     }
 }
 
@@ -75,27 +119,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_counts_for_its_resource_its_actions_and_its_organisations() {
+    fn organisations_come_onto_a_list_and_off_it() {
         let mut lists = AccessLists::default();
-        lists.approve("Notices", "1");
-        lists.approve("notices", "2");
-        lists.approve("notices", "2");
-        assert_eq!(lists.0.len(), 1);
-        for (resource, action, numbers, expected) in [
-            ("notices", "subscribe", &["9", "2"][..], Some("Notices")),
-            ("notices", "subscribe", &["9"], None),
-            ("notices", "subscribe", &[], None),
-            ("notices", "read", &["1"], None),
-            ("other", "subscribe", &["1"], None),
+        lists.approve("ttd:a", "1");
+        lists.approve("ttd:b", "1");
+        lists.approve("ttd:a", "2");
+        lists.approve("ttd:a", "2");
+        assert_eq!(lists.of("1").collect::<Vec<_>>(), ["ttd:a", "ttd:b"]);
+        assert!(lists.withdraw("ttd:a", "2") && !lists.withdraw("ttd:a", "2"));
+        assert!(!lists.withdraw("ttd:c", "1"));
+        assert_eq!(lists.of("2").count(), 0);
+    }
+
+    #[test]
+    fn lists_of_a_resource_are_alternatives_and_no_actions_mean_all() {
+        let mut lists = AccessLists::default();
+        lists.approve("ttd:all", "1");
+        lists.approve("ttd:read", "2");
+        lists.restrict("Notices", "ttd:all", &[]);
+        lists.restrict("notices", "ttd:read", &["read"]);
+        assert!(lists.is_restricted("NOTICES") && !lists.is_restricted("other"));
+        for (action, number, expected) in [
+            ("read", Some("1"), true),
+            ("subscribe", Some("1"), true),
+            ("read", Some("2"), true),
+            ("subscribe", Some("2"), false),
+            ("read", Some("3"), false),
+            ("read", None, false),
         ] {
-            assert_eq!(
-                lists.approved(resource, action, numbers),
-                expected,
-                "{resource} {action} {numbers:?}"
-            );
+            assert_eq!(lists.admits("notices", action, number), expected, "{action} {number:?}");
         }
-        assert!(lists.withdraw("NOTICES", "2") && !lists.withdraw("notices", "2"));
-        assert_eq!(lists.approved("notices", "subscribe", &["2"]), None);
-        assert_eq!(lists.approved("notices", "subscribe", &["1"]), Some("Notices"));
+        lists.is_silent = true;
+        assert!(!lists.admits("notices", "read", Some("1")));
     }
 }

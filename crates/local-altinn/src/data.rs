@@ -36,6 +36,13 @@ pub struct Party {
     pub system_users: Vec<String>,
 }
 
+impl Party {
+    /// What kind of party it is, as Register names it.
+    pub(crate) const fn kind(&self) -> &'static str {
+        if self.person_number.is_some() { "person" } else { "organization" }
+    }
+}
+
 /// The roles that somebody has for a party.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -219,11 +226,16 @@ mod tests {
     #[test]
     fn access_lists_are_of_known_resources_and_organisations() {
         let data = built_in();
-        for list in &data.access_lists.0 {
-            assert!(data.policies.get(&list.resource).is_some(), "{list:?}");
+        let lists = &data.access_lists;
+        for list in &lists.lists {
+            let owner = list.id.split_once(':').map(|(owner, _)| owner);
+            assert!(data.parties.iter().any(|party| party.org.as_deref() == owner), "{list:?}");
             let known =
                 |number: &String| data.parties.iter().any(|party| party.org_number.as_ref() == Some(number));
             assert!(list.organisations.iter().all(known), "{list:?}");
+        }
+        for restricted in &lists.restricted {
+            assert!(data.policies.get(&restricted.resource).is_some(), "{restricted:?}");
         }
     }
 
@@ -237,7 +249,7 @@ mod tests {
         let error = Data::load(Some(folder.path())).err().unwrap();
         assert_eq!(error.to_string(), "roles.json of the local Altinn has a mistake");
         std::fs::write(folder.path().join("roles.json"), "[]").unwrap();
-        std::fs::write(folder.path().join("access-lists.json"), r#"[{"resource": "x", "orgs": []}]"#)
+        std::fs::write(folder.path().join("access-lists.json"), r#"{"lists": [{"id": "x", "orgs": []}]}"#)
             .unwrap();
         let error = Data::load(Some(folder.path())).err().unwrap();
         assert_eq!(error.to_string(), "access-lists.json of the local Altinn has a mistake");

@@ -19,9 +19,11 @@ use axum::{
 use tokio::task::JoinSet;
 
 mod access_lists;
+mod answer;
 mod claims;
 mod data;
 mod exchange;
+mod fault;
 mod generator;
 mod keys;
 mod mode;

@@ -1,11 +1,13 @@
 //! The decision point: answers XACML JSON requests by the policy of the resource.
 //!
 //! A running test adds rules of its own, each like a policy that only permits: where the policy does not permit and a rule fits, it
-//! is permitted with that rule's levels as obligations. A question about a resource that has neither is not applicable. A question
-//! that names a person by number is refused as indeterminate, as the real one does (contract §3.5).
+//! is permitted with that rule's levels as obligations. A resource that had a policy or a rule once stays known.
+//!
+//! It fails as the real one does (contract §3.8): what throws in one part ([`crate::fault`]) takes the results of all parts, and one
+//! indeterminate result stands for them. Results stand in the order of references.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -14,26 +16,27 @@ use std::{
 
 use axum::{
     Json,
+    body::Bytes,
     extract::State,
-    http::StatusCode,
     response::{IntoResponse, Response},
 };
-use policy::{Decision, Outcome, Request, SUBJECT};
+use policy::Decision;
 use serde_json::{Value, json};
 
 use crate::{
     Shared,
     access_lists::AccessLists,
+    answer::{Status, bare, obligation, told},
     data::{Data, Party, Roles, Rule},
+    fault::{self, Fault},
     mode::{Mode, Switch},
     policies::Policies,
-    question::{Question, Status, obligation, questions},
+    question::{Question, World, is_app, questions},
 };
 
 /// Requests that are remembered for tests to look at.
 const REMEMBERED: usize = 1_000;
-/// What a policy sees of a subject that is on the access list of the resource.
-const ACCESS_LIST: &str = "urn:altinn:accesslist";
+const RESOURCE_START: &str = "urn:altinn:resource:";
 
 pub(crate) struct Pdp {
     parties: Arc<Vec<Party>>,
@@ -51,6 +54,12 @@ struct Rights {
     access_lists: AccessLists,
     rules: Vec<(RuleId, Rule)>,
     next: u64,
+    /// Names, in small letters, of resources that had a rule or a policy.
+    known: BTreeSet<String>,
+    /// Questions about these throw.
+    broken: BTreeSet<String>,
+    /// Every question throws.
+    is_broken: bool,
 }
 
 /// Tells rules apart.
@@ -75,21 +84,48 @@ impl PdpHandle<'_> {
         rights.rules.len() < before
     }
 
-    /// Puts an organisation on the access list of a resource (its name without `urn:altinn:resource:`). A resource without a list
-    /// gets one, for `subscribe`. What the list gives is in the resource's policy.
-    pub fn approve(&self, resource: &str, org_number: &str) {
-        self.0.rights().access_lists.approve(resource, org_number);
+    /// Puts an organisation on an access list (`{owner}:{name}`), which is made when there is none. What the list gives is in
+    /// policies, and what it restricts is told by [`Self::restrict`].
+    pub fn approve(&self, list: &str, org_number: &str) {
+        self.0.rights().access_lists.approve(list, org_number);
     }
 
-    /// Takes an organisation off the access list of a resource; false when it was not on it.
-    pub fn withdraw(&self, resource: &str, org_number: &str) -> bool {
-        self.0.rights().access_lists.withdraw(resource, org_number)
+    /// Takes an organisation off an access list; false when it was not on it.
+    pub fn withdraw(&self, list: &str, org_number: &str) -> bool {
+        self.0.rights().access_lists.withdraw(list, org_number)
+    }
+
+    /// Connects a list to a resource of the registry (its name without `urn:altinn:resource:`) for these actions, or for all when
+    /// there are none: from now on permits stand only for parties that are on one of the resource's lists.
+    pub fn restrict(&self, resource: &str, list: &str, actions: &[&str]) {
+        self.0.rights().access_lists.restrict(resource, list, actions);
+    }
+
+    /// Whether the registry tells who is on a list.
+    pub fn silence_access_lists(&self, is_silent: bool) {
+        self.0.rights().access_lists.is_silent = is_silent;
+    }
+
+    /// From now on a question about this resource (its name without `urn:altinn:resource:`) throws.
+    pub fn break_resource(&self, resource: &str) {
+        self.0.rights().broken.insert(resource.to_ascii_lowercase());
+    }
+
+    /// Whether every question throws from now on.
+    pub fn break_all(&self, is_broken: bool) {
+        self.0.rights().is_broken = is_broken;
+    }
+
+    /// The resource's questions are answered again.
+    pub fn mend_resource(&self, resource: &str) {
+        self.0.rights().broken.remove(&resource.to_ascii_lowercase());
     }
 
     /// Takes all policies and all rules away; access lists alone give nothing.
     pub fn revoke_all(&self) {
         let mut rights = self.0.rights();
-        rights.policies = Policies::default();
+        let names = std::mem::take(&mut rights.policies).into_names();
+        rights.known.extend(names);
         rights.rules.clear();
     }
 
@@ -118,8 +154,20 @@ impl Rights {
     fn add(&mut self, rule: Rule) -> RuleId {
         let id = RuleId(self.next);
         self.next += 1;
+        let name = rule.resource.strip_prefix(RESOURCE_START).unwrap_or(&rule.resource);
+        self.known.insert(name.to_ascii_lowercase());
         self.rules.push((id, rule));
         id
+    }
+
+    fn throws_for(&self, resource: Option<&str>) -> Option<Fault> {
+        let name = resource.map(str::to_ascii_lowercase);
+        if self.is_broken || name.as_ref().is_some_and(|name| self.broken.contains(name)) {
+            return Some(Fault::Told);
+        }
+        let is_known =
+            name.is_some_and(|name| self.policies.get(&name).is_some() || self.known.contains(&name));
+        (!is_known).then_some(Fault::UnknownResource)
     }
 }
 
@@ -152,38 +200,50 @@ impl Pdp {
         asked.push_back(request.clone());
     }
 
-    fn answer(&self, question: &Question<'_>) -> Value {
+    /// The results in the order of the questions, which are evaluated one after the other.
+    fn answers(&self, questions: &[Question<'_>]) -> Result<Value, Fault> {
+        let results: Result<Vec<_>, _> = questions.iter().map(|question| self.answer(question)).collect();
+        Ok(json!({ "response": results? }))
+    }
+
+    fn answer(&self, question: &Question<'_>) -> Result<Value, Fault> {
         self.questions.fetch_add(1, Ordering::Relaxed);
-        if question.names_a_person_by_number() {
-            let message = "a person is named by number";
-            let status = Status { code: "urn:oasis:names:tc:xacml:1.0:status:processing-error", message };
-            return question.result("Indeterminate", &status, &[]);
-        }
         let rights = self.rights();
         let name = question.resource_name();
-        let policy = name.as_deref().and_then(|name| rights.policies.get(name));
-        let outcome = policy.map(|policy| policy.evaluate(&self.request(question, &rights)));
-        match outcome {
-            Some(outcome) if outcome.decision == Decision::Permit => told(question, &outcome),
-            other => match rights.rules.iter().find(|(_, rule)| self.fits(rule, question)) {
-                Some((_, rule)) => question.result("Permit", &Status::OK, &levels(rule)),
-                None => other.map_or_else(
-                    || question.result("NotApplicable", &Status::OK, &[]),
-                    |outcome| told(question, &outcome),
-                ),
-            },
+        let fault = fault::find(question, &self.parties).or_else(|| rights.throws_for(name.as_deref()));
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        let result = self.evaluate(question, &rights);
+        let restricted = name.filter(|name| !is_app(name) && rights.access_lists.is_restricted(name));
+        match restricted.filter(|_| result.get("decision").is_some_and(|decision| decision == "Permit")) {
+            Some(name) => self
+                .on_a_list(question, &rights, &name)
+                .map(|is_on| if is_on { result } else { bare("Deny", &Status::OK) }),
+            None => Ok(result),
         }
     }
 
-    fn request(&self, question: &Question<'_>, rights: &Rights) -> Request {
-        let mut request = question.request(&self.parties, &self.roles);
-        let org_numbers = question.organisations(&self.parties);
-        if let Some(name) = question.resource_name()
-            && let Some(list) = rights.access_lists.approved(&name, question.action(), &org_numbers)
-        {
-            request.add(SUBJECT, ACCESS_LIST, policy::Value::string(list));
+    /// Whether the party of the resource is on a list that is connected to it.
+    fn on_a_list(&self, question: &Question<'_>, rights: &Rights, resource: &str) -> Result<bool, Fault> {
+        let id = question.party(&self.parties).ok_or(Fault::ListWithoutParty)?;
+        let party = self.parties.iter().find(|party| party.party_id == id);
+        let org_number = party.and_then(|party| party.org_number.as_deref());
+        Ok(rights.access_lists.admits(resource, question.action(), org_number))
+    }
+
+    fn evaluate(&self, question: &Question<'_>, rights: &Rights) -> Value {
+        let world = World { parties: &self.parties, roles: &self.roles, access_lists: &rights.access_lists };
+        let name = question.resource_name();
+        let policy = name.as_deref().and_then(|name| rights.policies.get(name));
+        let outcome = policy.map(|policy| policy.evaluate(&question.request(&world)));
+        let permits = outcome.as_ref().is_some_and(|outcome| outcome.decision == Decision::Permit);
+        let rule = rights.rules.iter().find(|(_, rule)| !permits && self.fits(rule, question));
+        match (rule, outcome) {
+            (Some((_, rule)), _) => told(question, "Permit", &Status::OK, levels(rule)),
+            (None, Some(outcome)) => by_policy(question, &outcome),
+            (None, None) => told(question, "NotApplicable", &Status::OK, Vec::new()),
         }
-        request
     }
 
     fn fits(&self, rule: &Rule, question: &Question<'_>) -> bool {
@@ -192,7 +252,7 @@ impl Pdp {
             .iter()
             .all(|(id, value)| question.subject.iter().any(|found| found.id == *id && found.value == *value));
         let is_resource =
-            |name: String| format!("urn:altinn:resource:{name}").eq_ignore_ascii_case(&rule.resource);
+            |name: String| format!("{RESOURCE_START}{name}").eq_ignore_ascii_case(&rule.resource);
         is_subject
             && rule.actions.iter().any(|action| question.action() == *action)
             && question.resource_name().is_some_and(is_resource)
@@ -200,16 +260,15 @@ impl Pdp {
     }
 }
 
-/// What a policy came to, in the JSON profile.
-fn told(question: &Question<'_>, outcome: &Outcome) -> Value {
-    let obligations: Vec<_> = outcome.obligations.iter().map(obligation).collect();
+/// What a policy came to, in the JSON profile. What is indeterminate tells nothing but its status.
+fn by_policy(question: &Question<'_>, outcome: &policy::Outcome) -> Value {
     let decision = outcome.decision.name();
     match &outcome.failure {
-        Some(failure) => {
-            let status = Status { code: failure.status(), message: &failure.to_string() };
-            question.result(decision, &status, &obligations)
+        Some(failure) => bare(decision, &Status { code: failure.status(), message: &failure.to_string() }),
+        None => {
+            let obligations = outcome.obligations.iter().map(obligation).collect();
+            told(question, decision, &Status::OK, obligations)
         }
-        None => question.result(decision, &Status::OK, &obligations),
     }
 }
 
@@ -235,18 +294,14 @@ fn levels(rule: &Rule) -> Vec<Value> {
     levels.into_iter().filter_map(obligation).collect()
 }
 
-/// `POST /authorization/api/v1/decision`.
-pub(crate) async fn decision(State(state): State<Shared>, Json(body): Json<Value>) -> Response {
+/// `POST /authorization/api/v1/decision`: 200 whatever the body is.
+pub(crate) async fn decision(State(state): State<Shared>, body: Bytes) -> Response {
     let pdp = &state.pdp;
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     pdp.remember(&body);
     if let Err(status) = pdp.switch.pass().await {
         return status.into_response();
     }
-    match questions(&body) {
-        Some(questions) => {
-            let results: Vec<_> = questions.iter().map(|question| pdp.answer(question)).collect();
-            Json(json!({ "response": results })).into_response()
-        }
-        None => (StatusCode::BAD_REQUEST, "the request is not of the XACML JSON profile").into_response(),
-    }
+    let answer = questions(&body).and_then(|questions| pdp.answers(&questions));
+    Json(answer.unwrap_or_else(Fault::answer)).into_response()
 }

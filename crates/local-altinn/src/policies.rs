@@ -52,6 +52,11 @@ impl Policies {
         Ok(())
     }
 
+    /// The names of their resources, in small letters.
+    pub(crate) fn into_names(self) -> impl Iterator<Item = String> {
+        self.0.into_keys()
+    }
+
     /// The policy of a resource, whatever the case of its name.
     pub(crate) fn get(&self, resource: &str) -> Option<&Policy> {
         self.0.get(&resource.to_ascii_lowercase())

@@ -1,73 +1,93 @@
-//! One question of a request in the XACML JSON profile: read, made ready for a policy, answered (contract §3.1, §3.4).
+//! One question of a request in the XACML JSON profile: read, and made ready for a policy (contract §3.1, §3.4).
 
-use policy::{ACTION, DataType, Obligation, RESOURCE, Request, SUBJECT, Value};
-use serde_json::{Value as Json, json};
+use policy::{ACTION, DataType, RESOURCE, Request, SUBJECT, Value};
+use serde_json::Value as Json;
 
 use crate::{
+    access_lists::AccessLists,
     data::{Party, Roles},
-    register::party_of_urn,
+    fault::Fault,
 };
 
 const RESOURCE_NAME: &str = "urn:altinn:resource";
 const ORG: &str = "urn:altinn:org";
 const APP: &str = "urn:altinn:app";
-const PARTY_ID: &str = "urn:altinn:partyid";
+const INSTANCES: [&str; 2] = ["urn:altinn:resource:instance-id", "urn:altinn:instance-id"];
+const PARTY_UUID: &str = "urn:altinn:party:uuid";
+const PARTY_TYPE: &str = "urn:altinn:partytype";
 const ROLE_CODE: &str = "urn:altinn:rolecode";
-const PERSON_NUMBER: &str = "urn:altinn:person:identifier-no";
-const ORGANISATION_NUMBER: &str = "urn:altinn:organization:identifier-no";
-const ORGANISATION_NUMBER_OLD: &str = "urn:altinn:organizationnumber";
-const SYSTEM_USER: &str = "urn:altinn:systemuser:uuid";
+const ACCESS_LIST: &str = "urn:altinn:access-list";
+pub(crate) const PARTY_ID: &str = "urn:altinn:partyid";
+pub(crate) const USER_ID: &str = "urn:altinn:userid";
+pub(crate) const PERSON_NUMBER: &str = "urn:altinn:person:identifier-no";
+pub(crate) const ORGANISATION_NUMBER: &str = "urn:altinn:organization:identifier-no";
+pub(crate) const SYSTEM_USER: &str = "urn:altinn:systemuser:uuid";
+
+/// What is known of who asks and of whom it is about.
+pub(crate) struct World<'a> {
+    pub(crate) parties: &'a [Party],
+    pub(crate) roles: &'a [Roles],
+    pub(crate) access_lists: &'a AccessLists,
+}
 
 pub(crate) struct Question<'a> {
     pub(crate) subject: Vec<Attribute<'a>>,
-    action: Vec<Attribute<'a>>,
-    resource: Vec<Attribute<'a>>,
+    pub(crate) action: Vec<Attribute<'a>>,
+    pub(crate) resource: Vec<Attribute<'a>>,
 }
 
 pub(crate) struct Attribute<'a> {
     pub(crate) id: &'a str,
     pub(crate) value: String,
-    json: &'a Json,
+    pub(crate) json: &'a Json,
 }
 
 /// The questions of a request; fewer than two references make it a single one.
-pub(crate) fn questions(body: &Json) -> Option<Vec<Question<'_>>> {
-    let request = body.get("request")?;
+pub(crate) fn questions(body: &Json) -> Result<Vec<Question<'_>>, Fault> {
+    let request = body.get("request").ok_or(Fault::Unreadable)?;
     let references = request.pointer("/multiRequests/requestReference").and_then(Json::as_array);
     let Some(references) = references.filter(|references| references.len() > 1) else {
         let first = |name: &str| request.get(name)?.as_array()?.first();
-        return Some(vec![question(first("accessSubject")?, first("action")?, first("resource")?)?]);
+        return Ok(vec![question(first("accessSubject"), first("action"), first("resource"))?]);
     };
     let named = |category: &str, ids: &Vec<Json>| {
-        request
-            .get(category)?
-            .as_array()?
-            .iter()
-            .find(|found| found.get("id").is_some_and(|id| ids.contains(id)))
+        let mut known = request.get(category)?.as_array()?.iter();
+        known.find(|found| found.get("id").is_some_and(|id| ids.contains(id)))
+    };
+    let of_reference = |reference: &Json| {
+        let ids = reference.get("referenceId").and_then(Json::as_array).ok_or(Fault::Unreadable)?;
+        Ok((named("accessSubject", ids), named("action", ids), named("resource", ids)))
     };
     references
         .iter()
         .map(|reference| {
-            let ids = reference.get("referenceId")?.as_array()?;
-            question(named("accessSubject", ids)?, named("action", ids)?, named("resource", ids)?)
+            let (subject, action, resource) = of_reference(reference)?;
+            question(subject, action, resource)
         })
         .collect()
 }
 
-fn question<'a>(subject: &'a Json, action: &'a Json, resource: &'a Json) -> Option<Question<'a>> {
-    let action = attributes(action)?;
-    action.first()?.json.get("value")?.as_str()?;
-    Some(Question { subject: attributes(subject)?, action, resource: attributes(resource)? })
+fn question<'a>(
+    subject: Option<&'a Json>,
+    action: Option<&'a Json>,
+    resource: Option<&'a Json>,
+) -> Result<Question<'a>, Fault> {
+    let subject = subject.map_or(Ok(Vec::new()), attributes)?;
+    let action = attributes(action.ok_or(Fault::Unreadable)?)?;
+    action.first().ok_or(Fault::Unreadable)?;
+    Ok(Question { subject, action, resource: attributes(resource.ok_or(Fault::Unreadable)?)? })
 }
 
-fn attributes(category: &Json) -> Option<Vec<Attribute<'_>>> {
-    category.get("attribute")?.as_array()?.iter().map(attribute).collect()
+fn attributes(category: &Json) -> Result<Vec<Attribute<'_>>, Fault> {
+    let list = category.get("attribute").and_then(Json::as_array).ok_or(Fault::Unreadable)?;
+    list.iter().map(attribute).collect()
 }
 
-fn attribute(json: &Json) -> Option<Attribute<'_>> {
-    let value = json.get("value")?;
+fn attribute(json: &Json) -> Result<Attribute<'_>, Fault> {
+    let value = json.get("value").filter(|value| !value.is_null()).ok_or(Fault::NullValue)?;
     let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    Some(Attribute { id: json.get("attributeId")?.as_str()?, value, json })
+    let id = json.get("attributeId").and_then(Json::as_str).ok_or(Fault::Unreadable)?;
+    Ok(Attribute { id, value, json })
 }
 
 impl Question<'_> {
@@ -75,9 +95,9 @@ impl Question<'_> {
         self.action.first().map_or("", |action| &action.value)
     }
 
-    /// Such questions are refused (contract §3.5).
-    pub(crate) fn names_a_person_by_number(&self) -> bool {
-        self.of_resource(PERSON_NUMBER).is_some()
+    /// Every attribute of every category.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Attribute<'_>> {
+        self.subject.iter().chain(&self.action).chain(&self.resource)
     }
 
     /// The name of the resource, the prefix left out; an app is told by its org and name.
@@ -92,34 +112,46 @@ impl Question<'_> {
         self.resource.iter().find(|found| found.id == id).map(|found| found.value.as_str())
     }
 
-    /// The party that the resource is about: told by its number, or by the number of the organisation, or by its id.
+    /// The party that the resource is about, known or not: told by its id, by the number of the organisation, or by its UUID. A
+    /// UUID that nobody has is as if there were none.
     pub(crate) fn party(&self, parties: &[Party]) -> Option<i64> {
         if let Some(party) = self.of_resource(PARTY_ID) {
             return party.parse().ok();
         }
-        self.resource
-            .iter()
-            .find_map(|found| party_of_urn(parties, &format!("{}:{}", found.id, found.value)))
-            .map(|party| party.party_id)
+        let (number, uuid) = (self.of_resource(ORGANISATION_NUMBER), self.of_resource(PARTY_UUID));
+        let is_it = |party: &&Party| {
+            (number.is_some() && party.org_number.as_deref() == number)
+                || uuid == Some(party.party_uuid.as_str())
+        };
+        parties.iter().find(is_it).map(|party| party.party_id)
     }
 
-    /// Numbers of the organisations that the subject is or works for: told by number, as a service owner, or as a system user.
-    pub(crate) fn organisations<'a>(&'a self, parties: &'a [Party]) -> Vec<&'a str> {
-        let number = |matches: &dyn Fn(&Party) -> bool| {
-            parties.iter().find(|party| matches(party))?.org_number.as_deref()
+    /// Who asks, as far as rules on lists and on kinds of parties see it: by organisation number, by UUID, or by the profile of a
+    /// user; never as a service owner, by party id or as a system user.
+    fn asker<'a>(&self, parties: &'a [Party]) -> Option<&'a Party> {
+        let is_it = |party: &&Party| {
+            self.subject.iter().any(|found| match found.id {
+                ORGANISATION_NUMBER => party.org_number.as_ref() == Some(&found.value),
+                PARTY_UUID => party.party_uuid == found.value,
+                USER_ID => party.user_id.is_some_and(|id| id.to_string() == found.value),
+                _other => false,
+            })
         };
-        let of_attribute = |found: &'a Attribute<'_>| match found.id {
-            ORGANISATION_NUMBER | ORGANISATION_NUMBER_OLD => Some(found.value.as_str()),
-            ORG => number(&|party| party.org.as_ref() == Some(&found.value)),
-            SYSTEM_USER => number(&|party| party.system_users.contains(&found.value)),
-            _other => None,
-        };
-        self.subject.iter().filter_map(of_attribute).collect()
+        parties.iter().find(is_it)
+    }
+
+    /// Whether the question is about a resource of the registry alone: no party, no instance, no app.
+    fn is_of_a_resource_alone(&self, parties: &[Party]) -> bool {
+        let is_there = |id: &str| self.of_resource(id).is_some();
+        self.of_resource(RESOURCE_NAME).is_some_and(|name| !is_app(name))
+            && self.party(parties).is_none()
+            && ![ORG, APP].into_iter().chain(INSTANCES).any(is_there)
     }
 
     /// What a policy is asked: the attributes as they came, and what follows from them, as the real decision point adds it: the app
-    /// of a resource and the resource of an app, the party by its number, and the roles that the subject has for that party.
-    pub(crate) fn request(&self, parties: &[Party], roles: &[Roles]) -> Request {
+    /// of a resource and the resource of an app, the party by its number, the roles that the subject has for that party; without a
+    /// party the kind and the access lists of the subject.
+    pub(crate) fn request(&self, world: &World<'_>) -> Request {
         let mut request = Request::new();
         let categories = [(SUBJECT, &self.subject), (ACTION, &self.action), (RESOURCE, &self.resource)];
         for (category, attributes) in categories {
@@ -130,12 +162,20 @@ impl Question<'_> {
             }
         }
         self.add_names(&mut request);
-        if let Some(party) = self.party(parties) {
+        if let Some(party) = self.party(world.parties) {
             request.add(RESOURCE, PARTY_ID, Value::Integer(party));
             request.add(RESOURCE, PARTY_ID, Value::string(party.to_string()));
-            let known = roles.iter().filter(|row| row.party == party && self.is_by(&row.subject));
+            let known = world.roles.iter().filter(|row| row.party == party && self.is_by(&row.subject));
             for role in known.flat_map(|row| &row.roles) {
                 request.add(SUBJECT, ROLE_CODE, Value::string(role));
+            }
+        }
+        if self.is_of_a_resource_alone(world.parties)
+            && let Some(asker) = self.asker(world.parties)
+        {
+            request.add(SUBJECT, PARTY_TYPE, Value::string(asker.kind()));
+            for list in asker.org_number.iter().flat_map(|number| world.access_lists.of(number)) {
+                request.add(SUBJECT, ACCESS_LIST, Value::string(list));
             }
         }
         request
@@ -148,7 +188,7 @@ impl Question<'_> {
             request.add(RESOURCE, RESOURCE_NAME, Value::string(&name));
         }
         let app =
-            name.get(..4).filter(|start| start.eq_ignore_ascii_case("app_")).and_then(|_| name.get(4..));
+            Some(name.as_str()).filter(|name| is_app(name)).and_then(|name| name.get(APP_START.len()..));
         let app = app.and_then(|app| app.split_once('_')).filter(|_| missing(ORG) || missing(APP));
         if let Some((org, app)) = app {
             request.add(RESOURCE, ORG, Value::string(org));
@@ -162,74 +202,44 @@ impl Question<'_> {
             self.subject.iter().any(|found| found.id == id && found.value == value)
         })
     }
-
-    /// A result with what was asked back.
-    pub(crate) fn result(&self, decision: &str, status: &Status<'_>, obligations: &[Json]) -> Json {
-        let mut result = json!({
-            "decision": decision,
-            "status": {"statusMessage": status.message, "statusCode": {"value": status.code}},
-            "obligations": obligations,
-        });
-        let categories: Vec<_> = [(SUBJECT, &self.subject), (RESOURCE, &self.resource)]
-            .into_iter()
-            .filter_map(|(id, attributes)| {
-                let back: Vec<_> =
-                    attributes.iter().filter(|found| found.is_asked_back()).map(|found| found.json).collect();
-                (!back.is_empty()).then(|| json!({"categoryId": id, "attribute": back}))
-            })
-            .collect();
-        if let Some(result) = result.as_object_mut().filter(|_| !categories.is_empty()) {
-            result.insert("category".to_owned(), Json::Array(categories));
-        }
-        result
-    }
 }
 
-/// The status of a result (XACML 3.0 core §5.54).
-pub(crate) struct Status<'a> {
-    pub(crate) code: &'a str,
-    pub(crate) message: &'a str,
-}
+const APP_START: &str = "app_";
 
-impl Status<'static> {
-    pub(crate) const OK: Self = Self { code: "urn:oasis:names:tc:xacml:1.0:status:ok", message: "" };
-}
-
-/// An obligation of a policy as the JSON profile has it (XACML 3.0 JSON profile §5.2.4).
-pub(crate) fn obligation(obligation: &Obligation) -> Json {
-    let assignment = |one: &policy::Assignment| {
-        json!({
-            "attributeId": one.attribute_id,
-            "value": one.value.text(),
-            "category": one.category,
-            "dataType": one.value.data_type().id(),
-            "issuer": one.issuer,
-        })
-    };
-    let assignments: Vec<_> = obligation.assignments.iter().map(assignment).collect();
-    json!({ "id": obligation.id, "attributeAssignment": assignments })
+/// Whether a resource is an app's, whatever the case of its name.
+pub(crate) fn is_app(resource: &str) -> bool {
+    resource.get(..APP_START.len()).is_some_and(|start| start.eq_ignore_ascii_case(APP_START))
 }
 
 impl Attribute<'_> {
-    fn is_asked_back(&self) -> bool {
+    pub(crate) fn is_asked_back(&self) -> bool {
         self.json.get("includeInResult").and_then(Json::as_bool) == Some(true)
     }
 
-    /// The value in its data type, told by identifier or by shorthand; one that no type is told of is a string (XACML 3.0 JSON
-    /// profile §3.3). A value that policies cannot know is left out.
-    fn typed(&self) -> Option<Value> {
+    pub(crate) fn has_known_type(&self) -> bool {
+        self.data_type().is_some()
+    }
+
+    /// The data type, told by identifier or by shorthand; one that no type is told of is a string (XACML 3.0 JSON profile §3.3).
+    fn data_type(&self) -> Option<DataType> {
         let told = self.json.get("dataType").and_then(Json::as_str).unwrap_or(DataType::String.name());
         let of_shorthand = || {
             let known = [DataType::String, DataType::Boolean, DataType::Integer, DataType::AnyUri];
             known.into_iter().find(|data_type| data_type.name() == told)
         };
-        Value::parse(DataType::from_id(told).or_else(of_shorthand)?, &self.value)
+        DataType::from_id(told).or_else(of_shorthand)
+    }
+
+    /// The value in its data type; nothing when it is none of it.
+    fn typed(&self) -> Option<Value> {
+        Value::parse(self.data_type()?, &self.value)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use policy::{Decision, Policy};
+    use serde_json::json;
 
     use super::*;
 
@@ -247,7 +257,9 @@ mod tests {
             data_type = data_type.id(),
         );
         let policy = Policy::parse(&xml).unwrap();
-        policy.evaluate(&question.request(&[], roles)).decision == Decision::Permit
+        let access_lists = AccessLists::default();
+        let world = World { parties: &[], roles, access_lists: &access_lists };
+        policy.evaluate(&question.request(&world)).decision == Decision::Permit
     }
 
     fn body(subject: &Json, resource: &Json) -> Json {
@@ -307,7 +319,6 @@ mod tests {
             {"attributeId": "b", "value": 1},
             {"attributeId": "c", "value": "x", "dataType": "integer"},
             {"attributeId": "d", "value": "true", "dataType": "boolean"},
-            {"attributeId": "e", "value": "2026-01-01", "dataType": "date"},
         ]);
         let body = body(&subject, &json!([]));
         let question = &questions(&body).unwrap()[0];
@@ -317,7 +328,6 @@ mod tests {
             ("b", "1", DataType::String, true),
             ("c", "x", DataType::String, false),
             ("d", "1", DataType::Boolean, true),
-            ("e", "2026-01-01", DataType::String, false),
         ] {
             let wanted = (SUBJECT, id, value, data_type);
             assert_eq!(permits(question, &[], wanted), expected, "{id}");

@@ -1,6 +1,6 @@
 //! Register: parties by number, and the main unit of a sub-unit (contract §3.7).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::{
     Json,
@@ -23,6 +23,8 @@ const PARTY_URN: &str = "urn:altinn:party:uuid:";
 pub(crate) struct Register {
     parties: Arc<Vec<Party>>,
     switch: Switch,
+    /// URNs that fail a whole query.
+    refused: Mutex<Vec<String>>,
 }
 
 /// Register of a running stand-in.
@@ -33,6 +35,11 @@ impl RegisterHandle<'_> {
     /// How it answers from now on.
     pub fn set(&self, mode: Mode) {
         self.0.switch.set(mode);
+    }
+
+    /// From now on a query that holds this URN is refused as a whole (400).
+    pub fn refuse(&self, urn: &str) {
+        self.0.refused().push(urn.to_owned());
     }
 
     /// How often it was asked.
@@ -48,7 +55,17 @@ impl RegisterHandle<'_> {
 
 impl Register {
     pub(crate) fn new(parties: Arc<Vec<Party>>) -> Self {
-        Self { parties, switch: Switch::default() }
+        Self { parties, switch: Switch::default(), refused: Mutex::default() }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Vec<String>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a query with this URN is refused as a whole.
+    fn refuses(&self, urn: &str) -> bool {
+        urn.strip_prefix(PERSON_URN).is_some_and(|number| !has_check_figures(number))
+            || self.refused().iter().any(|refused| refused == urn)
     }
 
     pub(crate) fn number_of_org(&self, org: &str) -> Option<String> {
@@ -92,6 +109,19 @@ pub(crate) fn party_of_urn<'a>(parties: &'a [Party], urn: &str) -> Option<&'a Pa
     })
 }
 
+/// Whether a person's number has eleven figures of which the last two check the others; with another Register refuses the whole
+/// request.
+fn has_check_figures(number: &str) -> bool {
+    let figures: Vec<u32> = number.chars().filter_map(|figure| figure.to_digit(10)).collect();
+    let checks = |weights: &[u32]| {
+        figures.iter().zip(weights).map(|(figure, weight)| figure * weight).sum::<u32>() % 11 == 0
+    };
+    figures.len() == 11
+        && number.len() == 11
+        && checks(&[3, 7, 6, 1, 8, 9, 4, 5, 2, 1])
+        && checks(&[5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1])
+}
+
 /// `{Ssn}` or `{OrgNo}` → the party, or 404.
 pub(crate) async fn lookup(State(state): State<Shared>, Json(body): Json<Value>) -> Response {
     let register = &state.register;
@@ -101,6 +131,9 @@ pub(crate) async fn lookup(State(state): State<Shared>, Json(body): Json<Value>)
     let (person, organisation) = (member(&body, "Ssn"), member(&body, "OrgNo"));
     if person.is_some() == organisation.is_some() {
         return (StatusCode::BAD_REQUEST, "exactly one of Ssn and OrgNo is needed").into_response();
+    }
+    if person.is_some_and(|number| !has_check_figures(number)) {
+        return (StatusCode::BAD_REQUEST, "Ssn is not a person's number").into_response();
     }
     let found = register.find(|party| {
         (person.is_some() && party.person_number.as_deref() == person)
@@ -129,6 +162,9 @@ pub(crate) async fn query(State(state): State<Shared>, Json(body): Json<Value>) 
     if urns.len() > 100 {
         return (StatusCode::BAD_REQUEST, "at most 100 URNs").into_response();
     }
+    if urns.iter().filter_map(Value::as_str).any(|urn| state.register.refuses(urn)) {
+        return (StatusCode::BAD_REQUEST, "a URN is not one of a party").into_response();
+    }
     let found =
         urns.iter().filter_map(Value::as_str).filter_map(|urn| party_of_urn(&state.register.parties, urn));
     let data: Vec<_> = found.map(identifiers).collect();
@@ -156,7 +192,7 @@ pub(crate) async fn main_units(State(state): State<Shared>, Json(body): Json<Val
 
 fn identifiers(party: &Party) -> Value {
     json!({
-        "partyType": if party.person_number.is_some() { "person" } else { "organization" },
+        "partyType": party.kind(),
         "partyUuid": party.party_uuid,
         "partyId": party.party_id,
         "personIdentifier": party.person_number,

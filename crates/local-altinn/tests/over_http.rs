@@ -136,13 +136,14 @@ async fn decisions_come_from_the_policy_of_the_resource() {
     let person = attribute("urn:altinn:person:identifier-no", "02857010054");
     for (resource, decision) in [
         (json!([known]), "Permit"),
-        (json!([attribute("urn:altinn:resource", "other")]), "NotApplicable"),
+        (json!([attribute("urn:altinn:resource", "other")]), "Indeterminate"),
         (json!([known, person]), "Indeterminate"),
     ] {
         let (_, answer) = post(&local, "/authorization/api/v1/decision", &ask(resource)).await;
         assert_eq!(answer["response"][0]["decision"], decision);
     }
-    assert_eq!(post(&local, "/authorization/api/v1/decision", &json!({})).await.0, 400);
+    let (status, answer) = post(&local, "/authorization/api/v1/decision", &json!({})).await;
+    assert_eq!((status, &answer["response"][0]["decision"]), (200, &json!("Indeterminate")));
 }
 
 #[tokio::test]
@@ -152,7 +153,18 @@ async fn register_answers_by_number() {
     assert_eq!(post(&local, lookup, &json!({"orgNo": "991825827"})).await.1["partyId"], 50_000_001);
     assert_eq!(post(&local, lookup, &json!({"Ssn": "02857010054"})).await.1["partyId"], 50_001_337);
     assert_eq!(post(&local, lookup, &json!({"Ssn": "30819230052"})).await.0, 404);
+    assert_eq!(
+        post(&local, lookup, &json!({"Ssn": "02857010053"})).await.0,
+        400,
+        "its check figures are wrong"
+    );
     assert_eq!(post(&local, lookup, &json!({})).await.0, 400);
+    let query = "/register/api/v2/internal/parties/query";
+    let person = |number: &str| format!("urn:altinn:person:identifier-no:{number}");
+    let known = json!({"Data": [person("02857010054"), person("30819230052")]});
+    assert_eq!(post(&local, query, &known).await.1["data"].as_array().unwrap().len(), 1);
+    let odd = json!({"Data": [person("02857010054"), person("02857010053")]});
+    assert_eq!(post(&local, query, &odd).await.0, 400, "one odd number refuses the whole request");
     let urn = "urn:altinn:organization:identifier-no:314000110";
     let main = post(&local, "/register/api/v2/internal/parties/main-units", &json!({"data": urn})).await.1;
     assert_eq!(main["data"][0]["partyId"], 50_000_003);

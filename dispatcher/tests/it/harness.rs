@@ -258,13 +258,18 @@ pub(crate) async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 
 /// An event of [`RESOURCE`].
 pub(crate) fn event(id: &str) -> Event {
+    event_about(id, 50_001_337)
+}
+
+/// An event of [`RESOURCE`] about a party.
+pub(crate) fn event_about(id: &str, party: i64) -> Event {
     let mut draft = Draft::new();
     for (name, value) in [
         ("specversion", "1.0"),
         ("id", id),
         ("source", "https://ttd.example.com/source"),
         ("type", "test.happened"),
-        ("subject", "/party/50001337"),
+        ("subject", &format!("/party/{party}")),
         ("resource", RESOURCE),
     ] {
         draft.set_text(name, value);

@@ -4,7 +4,7 @@ use event::{AttemptOutcome, topics};
 use kafka_loop::groups;
 use local_altinn::Mode;
 
-use crate::harness::{Harness, PATIENCE, event, wait_until};
+use crate::harness::{Harness, PATIENCE, event, event_about, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_arrives_once_at_every_subscription_that_it_matches() {
@@ -77,5 +77,36 @@ async fn no_answer_about_rights_is_not_a_no() {
     let last = attempts.attempts().pop().unwrap();
     assert_eq!(last.event_id, "one");
     assert_eq!(last.attempt, 1, "putting back used up no attempt");
+    harness.life.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_indeterminate_is_put_back_at_match_and_push_and_only_a_no_drops() {
+    let mut harness = Harness::prepare(&[("RETRY_DELAY_DIVISOR", "50")]).await;
+    let hook = harness.altinn.webhook("hook");
+    harness.subscribe(&hook.url).await;
+    harness.run().await;
+    let attempts = harness.reader(topics::ATTEMPTS);
+    harness.publish(&event_about("answered", 1)).await;
+    hook.wait_for(1, PATIENCE).await.unwrap();
+    // One policy is broken, or all are: a delivery can wait for either.
+    let pdp = harness.altinn.pdp();
+    pdp.break_resource("ttd-altinn-events-automated-tests");
+    harness.publish(&event_about("one policy", 2)).await;
+    attempts.wait_for(2).await;
+    pdp.break_all(true);
+    harness.publish(&event_about("all policies", 3)).await;
+    attempts.wait_for(3).await;
+    harness.drained(groups::MATCH, topics::EVENTS).await;
+    let outcomes: Vec<_> = attempts.attempts()[1..].iter().map(|attempt| attempt.outcome).collect();
+    assert!(outcomes.iter().all(|outcome| *outcome == AttemptOutcome::PutBack), "{outcomes:?}");
+    pdp.mend_resource("ttd-altinn-events-automated-tests");
+    pdp.break_all(false);
+    hook.wait_for(3, PATIENCE).await.unwrap();
+    pdp.revoke_all();
+    harness.publish(&event_about("a no", 4)).await;
+    harness.drained(groups::MATCH, topics::EVENTS).await;
+    harness.drained(groups::PUSH, topics::DELIVERIES).await;
+    assert_eq!(hook.count(), 3);
     harness.life.shutdown().await.unwrap();
 }

@@ -177,7 +177,7 @@ async fn publishers_with_the_admin_scope_are_not_asked_about() {
     let token = world.altinn.enterprise_token(Some("digdir"), "991825827", &scopes);
     let person =
         generic("1").replace(r#""id""#, r#""subject":"urn:altinn:person:identifier-no:02857010054","id""#);
-    let unknown = generic("2").replace(r#""id""#, r#""subject":"/person/01010112345","id""#);
+    let unknown = generic("2").replace(r#""id""#, r#""subject":"/person/30819230052","id""#);
     let answer = world.publish(GENERIC, &token, BATCH, format!("[{person},{unknown}]")).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     assert_eq!(world.altinn.pdp().requests(), 0);

@@ -72,6 +72,57 @@ async fn what_is_wrong_with_an_event_is_told_all_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_persons_number_with_wrong_check_figures_is_refused_and_not_repeated() {
+    let world = World::without_log(config()).await;
+    let about = |subject: &str| generic("1").replace(r#""id""#, &format!(r#""subject":"{subject}","id""#));
+    let wrong = ["/person/02857010053", "urn:altinn:person:identifier-no:02857010053", "/person/0285701005"];
+    for subject in wrong {
+        let batch = format!("[{},{}]", about("/person/02857010054"), about(subject));
+        for (content_type, body) in [(STRUCTURED, about(subject)), (BATCH, batch)] {
+            let answer = world.publish(GENERIC, &world.ttd(), content_type, body).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{subject} {answer:?}");
+            assert!(
+                answer.body.contains("subject names a person by what is no person's number"),
+                "{answer:?}"
+            );
+            assert!(!answer.body.contains("0285701005"), "{answer:?}");
+        }
+    }
+    let said = r#"{"specversion":"1.0","type":"app.made","subject":"/person/02857010053","source":"https://ttd.apps.altinn.no/ttd/apps-test/instances/1/2"}"#;
+    let headers = [
+        ("authorization", format!("Bearer {}", world.ttd())),
+        ("platformaccesstoken", world.altinn.platform_token("ttd", "apps-test")),
+        ("content-type", "application/json".to_owned()),
+    ];
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let answer = world.post(APP, &headers, said).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
+    assert_eq!((world.altinn.register().requests(), world.altinn.pdp().requests()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_policy_refuses_its_own_events_and_a_broken_pdp_refuses_none() {
+    let world = World::without_log(config()).await;
+    let of = |resource: &str| generic("1").replace(RESOURCE, resource);
+    let broken = || of("urn:altinn:resource:unknown");
+    let publish = async |token: &str, event: String| world.publish(GENERIC, token, STRUCTURED, event).await;
+    let first = publish(&world.ttd(), broken()).await;
+    assert_eq!(
+        (first.status, first.header("retry-after")),
+        (StatusCode::SERVICE_UNAVAILABLE, "2"),
+        "nobody knows yet"
+    );
+    let skd = world.altinn.enterprise_token(Some("skd"), "310075728", &["altinn:events.publish"]);
+    assert_eq!(publish(&skd, generic("1")).await.status, StatusCode::FORBIDDEN, "an answer");
+    assert_eq!(publish(&world.ttd(), broken()).await.status, StatusCode::FORBIDDEN, "others are answered");
+    world.altinn.pdp().break_all(true);
+    for event in [of("urn:altinn:resource:kve-notices"), generic("1")] {
+        let answer = publish(&world.ttd(), event).await;
+        assert_eq!(answer.json()["code"], "rights-unknown", "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bodies_over_the_limits_are_413() {
     let world = World::without_log(config()).await;
     let long = |bytes: usize| format!("{{\"data\":\"{}\"}}", "x".repeat(bytes));
@@ -144,7 +195,7 @@ async fn an_app_may_only_publish_for_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_no_of_the_decision_point_is_403_and_no_answer_is_503() {
     let world = World::without_log(config()).await;
-    let foreign = generic("1").replace(RESOURCE, "urn:altinn:resource:somebody-elses");
+    let foreign = generic("1").replace(RESOURCE, "urn:altinn:resource:kve-notices");
     let answer = world.publish(GENERIC, &world.ttd(), STRUCTURED, foreign.clone()).await;
     assert_eq!((answer.status, answer.body.as_str()), (StatusCode::FORBIDDEN, ""));
     let batch = world.publish(GENERIC, &world.ttd(), BATCH, format!("[{},{foreign}]", generic("1"))).await;
@@ -165,9 +216,14 @@ async fn a_number_that_nobody_can_look_up_now_is_503() {
     let world = World::without_log(config()).await;
     world.altinn.register().set(Mode::Fail(500));
     let event = generic("1").replace(r#""id""#, r#""subject":"/organisation/991825827","id""#);
-    let answer = world.publish(GENERIC, &world.ttd(), STRUCTURED, event).await;
-    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "2"));
-    assert_eq!(answer.json()["code"], "party-unknown");
+    // Whose rights are asked about waits for Register there already; who publishes without that, here.
+    let admin = ["altinn:events.publish", "altinn:events.publish.admin"];
+    let admin = world.altinn.enterprise_token(Some("digdir"), "991825827", &admin);
+    for (token, code) in [(world.ttd(), "rights-unknown"), (admin, "party-unknown")] {
+        let answer = world.publish(GENERIC, &token, STRUCTURED, event.clone()).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "2"));
+        assert_eq!(answer.json()["code"], code);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@
 mod after;
 mod app_feeds;
 mod bounds;
+mod faults;
 mod feed;
 mod log;
 mod parties;

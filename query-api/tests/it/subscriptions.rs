@@ -170,9 +170,9 @@ async fn what_may_not_be_subscribed_to_is_refused_in_the_order_of_the_contract()
         ),
         (
             &ttd,
-            format!(r#"{{{endpoint},"resourceFilter":"urn:altinn:resource:not-mine"}}"#),
+            format!(r#"{{{endpoint},"resourceFilter":"urn:altinn:resource:kve-notices"}}"#),
             403,
-            "urn:altinn:resource:not-mine",
+            "urn:altinn:resource:kve-notices",
         ),
         (&person, format!(r#"{{{endpoint},"resourceFilter":"{APP}","subjectFilter":"/party/1"}}"#), 403, APP),
     ] {

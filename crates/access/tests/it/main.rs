@@ -9,6 +9,7 @@
 
 mod askers;
 mod extractors;
+mod faults;
 mod parties;
 mod platform;
 mod requests;

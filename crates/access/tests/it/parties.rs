@@ -22,7 +22,7 @@ async fn parties_are_found_by_number_and_remembered() {
 #[tokio::test]
 async fn what_is_not_a_number_is_never_asked_about() {
     let (local, access) = platform().await;
-    for wrong in ["", "12345678", "1234567890", "12345678a", "../../../1"] {
+    for wrong in ["", "12345678", "1234567890", "12345678a", "../../../1", "02857010053"] {
         assert_eq!(access.party_of_organisation(wrong).await, Ok(None), "{wrong}");
         assert_eq!(access.party_of_person(wrong).await, Ok(None), "{wrong}");
     }
@@ -72,8 +72,10 @@ async fn no_answer_is_not_an_organisation_without_a_main_unit() {
 }
 
 #[tokio::test]
-async fn a_number_that_register_does_not_take_has_no_main_unit() {
+async fn a_number_that_register_does_not_take_is_nobodys() {
     let (local, access) = platform().await;
     local.register().set(Mode::Fail(400));
     assert_eq!(access.main_unit_of("123456789").await, Ok(None));
+    assert_eq!(access.party_of_organisation("123456789").await, Ok(None));
+    assert_eq!(access.party_of_person("02857010054").await, Ok(None));
 }

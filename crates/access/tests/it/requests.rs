@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use crate::{app_event, caller, generic_event, parse, platform};
 
 const XSD: &str = "http://www.w3.org/2001/XMLSchema#";
+/// The party that nobody has.
+const NOBODY: (&str, &str, &str, bool) = ("urn:altinn:partyid", "0", "xsd:integer", false);
 
 async fn request(local: &LocalAltinn, access: &Access, question: Question) -> Value {
     access.decide_one(question).await;
@@ -104,7 +106,7 @@ async fn publish_asks_about_the_token_and_the_event() {
             ("urn:altinn:eventsource", "https://ttd.example/s", "string", false),
             ("urn:altinn:resource", "ttd-altinn-events-automated-tests", "string", false),
             ("urn:altinn:partyid", "50001337", "xsd:integer", false),
-            ("urn:altinn:resourceinstance", "r-1", "string", false),
+            ("urn:altinn:resource:instance-id", "r-1", "string", false),
         ],
     );
     let subject = rows(&request["accessSubject"][0]);
@@ -156,7 +158,7 @@ async fn a_generic_feed_asks_for_subscribe_on_each_event() {
     let caller = caller(&access, &org_caller(&local)).await;
     let questions = ["a", "b"].map(|subject| question::read_generic(&caller, &generic_event("e", subject)));
     access.decide(questions.into()).await;
-    // Free text is no attribute, so both ask the same: one reference.
+    // Free text is the party that nobody has, so both ask the same: one reference.
     let request = &local.pdp().asked().pop().unwrap()["request"];
     check_action(request, "subscribe");
     assert_eq!(request["multiRequests"]["requestReference"].as_array().unwrap().len(), 1);
@@ -173,7 +175,9 @@ async fn a_generic_feed_asks_for_subscribe_on_each_event() {
 #[tokio::test]
 async fn a_subscription_asks_about_the_consumer_and_its_filter() {
     let (local, access) = platform().await;
+    let caller = caller(&access, &org_caller(&local)).await;
     let question = question::subscribe(
+        &caller,
         "/organisation/991825827",
         "urn:altinn:resource:app_ttd_apps-test",
         Some("/party/1"),
@@ -192,11 +196,11 @@ async fn a_subscription_asks_about_the_consumer_and_its_filter() {
             ("urn:altinn:appresource", "events", "string", false),
         ],
     );
-    let question = question::subscribe("/org/ttd", "urn:altinn:resource:some-service", None);
+    let question = question::subscribe(&caller, "/org/ttd", "urn:altinn:resource:kve-notices", None);
     let generic = request(&local, &access, question).await;
     check_action(&generic, "subscribe");
     check(&generic["accessSubject"][0], &[("urn:altinn:org", "ttd", "xsd:string", true)]);
-    check(&generic["resource"][0], &[("urn:altinn:resource", "some-service", "string", false)]);
+    check(&generic["resource"][0], &[("urn:altinn:resource", "kve-notices", "string", false)]);
 }
 
 #[tokio::test]
@@ -256,7 +260,7 @@ async fn a_person_number_is_asked_about_as_a_party_id() {
     assert!(rows(&known["resource"][0]).contains(&row));
     let stranger = generic_event("e1", "urn:altinn:person:identifier-no:30819230052");
     let unknown = request(&local, &access, question::push("/org/ttd", &stranger)).await;
-    assert_eq!(rows(&unknown["resource"][0]).len(), 4, "the request goes without a subject");
+    check(&json!({"attribute": [unknown["resource"][0]["attribute"][4]]}), &[NOBODY]);
     for asked in local.pdp().asked() {
         let text = asked.to_string();
         assert!(!text.contains(&number) && !text.contains("30819230052"));
@@ -276,4 +280,50 @@ async fn a_subject_that_is_a_urn_is_never_asked_back() {
     let (id, value, data_type, _, back) = rows(&request["resource"][0]).remove(0);
     assert_eq!((id.as_str(), value.as_str()), ("urn:altinn:organization:identifier-no", "991825827"));
     assert_eq!((data_type.as_str(), back), ("string", false));
+}
+
+#[tokio::test]
+async fn an_event_whose_subject_is_no_party_is_about_the_party_that_nobody_has() {
+    let (local, access) = platform().await;
+    let org = "urn:altinn:organization:identifier-no";
+    let uuid = "urn:altinn:party:uuid";
+    for (subject, expected) in [
+        ("/party/50001337", vec![("urn:altinn:partyid", "50001337", "xsd:integer", false)]),
+        ("free text", vec![NOBODY]),
+        ("/party/x", vec![("urn:altinn:partyid", "x", "xsd:integer", false), NOBODY]),
+        ("/user/1337", vec![("urn:altinn:userid", "1337", "xsd:string", false), NOBODY]),
+        ("/org/ttd", vec![NOBODY]),
+        ("urn:altinn:resource:app_ttd_apps-test", vec![NOBODY]),
+        ("urn:altinn:resource:instance-id:1", vec![NOBODY]),
+        ("urn:other:thing:1", vec![("urn:other:thing", "1", "string", false), NOBODY]),
+        ("/organisation/313500004", vec![(org, "313500004", "xsd:string", false)]),
+        ("/org/313500004", vec![(org, "313500004", "xsd:string", false)]),
+        ("urn:altinn:organization:identifier-no:313500004", vec![(org, "313500004", "string", false)]),
+        ("urn:altinn:organization:identifier-no:999999999", vec![NOBODY]),
+        ("/organisation/999999999", vec![NOBODY]),
+        ("/person/02857010054", vec![(uuid, "7d5f3a10-0000-4000-8000-000050001337", "string", false)]),
+        ("/person/30819230052", vec![NOBODY]),
+        ("/person/02857010053", vec![NOBODY]),
+        ("urn:altinn:person:identifier-no:02857010053", vec![NOBODY]),
+        (
+            "urn:altinn:party:uuid:7d5f3a10-0000-4000-8000-000050001337",
+            vec![(uuid, "7d5f3a10-0000-4000-8000-000050001337", "string", false)],
+        ),
+        ("urn:altinn:party:uuid:7d5f3a10-0000-4000-8000-000000000000", vec![NOBODY]),
+    ] {
+        // The type keeps any two from being the same question.
+        let event = parse(&json!({
+            "specversion": "1.0", "id": "e", "type": subject, "subject": subject, "source": "/s",
+            "resource": "urn:altinn:resource:ttd-altinn-events-automated-tests",
+        }));
+        let request = request(&local, &access, question::push("/org/ttd", &event)).await;
+        let about = &request["resource"][0]["attribute"].as_array().unwrap()[4..];
+        check(&json!({ "attribute": about }), &expected);
+    }
+    let nobody = parse(&json!({
+        "specversion": "1.0", "id": "e", "type": "test.created", "source": "https://ttd.example/automated-tests",
+        "resource": "urn:altinn:resource:ttd-altinn-events-automated-tests",
+    }));
+    let request = request(&local, &access, question::push("/org/kve", &nobody)).await;
+    assert_eq!(rows(&request["resource"][0]).len(), 4, "an event without a subject is about nobody");
 }

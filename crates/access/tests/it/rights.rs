@@ -133,12 +133,14 @@ async fn obligations_are_compared_with_each_token() {
         .pdp()
         .permit(Rule::new(user, &["read"], APP).for_party(50_001_337).at_level(3).at_level_for_orgs(4));
     let org = ("urn:altinn:org", "ttd");
-    local.pdp().permit(Rule::new(org, &["read"], APP).at_level(1).at_level_for_orgs(3));
+    local.pdp().permit(Rule::new(org, &["read"], APP).at_level(4).at_level_for_orgs(3));
+    let enterprise = |level| TokenRequest::enterprise(Some("ttd"), "991825827", &[]).level(level);
     for (request, expected) in [
         (TokenRequest::personal(1337, 50_001_337, &[]).level(2), Refuse),
         (TokenRequest::personal(1337, 50_001_337, &[]).level(3), Permit),
-        (TokenRequest::enterprise(Some("ttd"), "991825827", &[]).level(2), Refuse),
-        (TokenRequest::enterprise(Some("ttd"), "991825827", &[]).level(3), Permit),
+        (enterprise(2), Refuse),
+        (enterprise(3), Permit),
+        (enterprise(4), Permit),
     ] {
         let caller = caller(&access, &local.token(&request)).await;
         for _ in 0..2 {
@@ -148,6 +150,19 @@ async fn obligations_are_compared_with_each_token() {
     }
     let push = question::push("/user/1337", &app_event("e", 50_001_337));
     assert_eq!(access.decide_one(push).await, Permit, "a push compares no levels");
+}
+
+#[tokio::test]
+async fn subscribing_compares_levels_like_reading() {
+    let (local, access) = platform().await;
+    local.pdp().revoke_all();
+    local.pdp().permit(Rule::new(("urn:altinn:userid", "1337"), &["read"], APP).at_level(3));
+    for (level, expected) in [(2, Refuse), (3, Permit)] {
+        let person = TokenRequest::personal(1337, 50_001_337, &[]).level(level);
+        let person = caller(&access, &local.token(&person)).await;
+        let asked = question::subscribe(&person, "/user/1337", APP, Some("/party/50001337"));
+        assert_eq!(access.decide_one(asked).await, expected, "{level}");
+    }
 }
 
 #[tokio::test]
@@ -189,16 +204,6 @@ async fn after_a_failure_others_are_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_request_that_the_pdp_cannot_read_is_halved_and_alone_counts_as_no() {
-    let (local, access) = platform().await;
-    local.pdp().set(Mode::Fail(400));
-    let questions =
-        (1..=4).map(|party| question::push("/org/ttd", &generic_event("e", &format!("/party/{party}"))));
-    assert_eq!(access.decide(questions.collect()).await, [Refuse; 4]);
-    assert_eq!(local.pdp().requests(), 7, "4, 2 + 2, 1 + 1 + 1 + 1");
-}
-
-#[tokio::test]
 async fn publishers_with_the_admin_scope_and_impossible_app_events_are_not_asked_about() {
     let (local, access) = platform().await;
     let scopes = ["altinn:events.publish", "altinn:events.publish.admin"];
@@ -228,6 +233,7 @@ async fn a_source_cannot_borrow_the_rights_of_another_app() {
         "source": "https://ttd.apps.altinn.no/ttd/apps-test/instances/50001337/6fb3f738",
         "resource": "urn:altinn:resource:app_ttd_secret-app",
     }));
+    local.pdp().permit(Rule::new(("urn:altinn:org", "ttd"), &["read"], event.resource()));
     let questions = vec![question::read_app(&person, &event), question::push("/user/1337", &event)];
     assert_eq!(access.decide(questions).await, [Refuse, Refuse]);
 }
