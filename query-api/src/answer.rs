@@ -11,7 +11,7 @@ use store::FeedFilter;
 
 use crate::{
     QueryApi,
-    config::Config,
+    config::{Config, SIZE_MAX},
     cursor,
     error::Refusal,
     feed::{Page, Reading, Rights},
@@ -106,6 +106,10 @@ fn page(page: Page, link: &Link<'_>) -> Response {
     headers.insert(header::CONTENT_TYPE, content_type);
     if let Ok(value) = HeaderValue::from_str(&cursor::encode(page.position, link.filter)) {
         headers.insert(HeaderName::from_static("feed-cursor"), value);
+    }
+    // Who asks for more than a page holds is told; `next` goes on.
+    if link.query.number("size").is_ok_and(|size| size.is_some_and(|size| size > SIZE_MAX)) {
+        headers.insert(HeaderName::from_static("feed-size-max"), HeaderValue::from(SIZE_MAX));
     }
     if !page.events.is_empty() || page.more {
         // A link that does not fit a header is left out; the cursor says the same.

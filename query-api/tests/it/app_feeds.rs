@@ -4,7 +4,7 @@ use event::Sequence;
 use http::StatusCode;
 use local_altinn::Mode;
 
-use crate::world::{RESOURCE, World, generic, of_app};
+use crate::world::{APP, GENERIC, RESOURCE, World, generic, of_app};
 
 const ORG: &str = "/events/api/v1/app/ttd/apps-test";
 const PARTY: &str = "/events/api/v1/app/party";
@@ -13,6 +13,21 @@ const MINE: i64 = 50_001_337;
 
 fn created(id: &str, party: i64, time: &str) -> event::Event {
     of_app(id, party, "app.instance.created", time)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_size_beyond_the_largest_is_capped_and_told() {
+    let world = World::new(&[]).await;
+    world.put([created("a", MINE, "2026-01-01T00:00:00Z")]).await;
+    for path in [ORG, PARTY, GENERIC] {
+        let told = async |size: i64| {
+            let about = format!("party={MINE}&resource={APP}&after=0&size={size}");
+            let answer = world.get(&world.ttd(), &format!("{path}?{about}")).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
+            answer.header("feed-size-max").to_owned()
+        };
+        assert_eq!((told(1_000).await, told(1_001).await), (String::new(), "1000".to_owned()), "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
