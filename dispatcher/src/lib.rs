@@ -18,6 +18,7 @@ mod caught;
 
 // Match: `events` → `deliveries`.
 mod matching;
+mod refusals;
 mod reject;
 mod repeats;
 mod subunits;

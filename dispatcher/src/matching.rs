@@ -10,7 +10,11 @@
 //! Bounds: a batch of events; two batches between the stages; deliveries are appended in chunks, each acknowledged before the
 //! next, however many subscriptions an event matches.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use access::{Access, Decision, Question, question};
 use bytes::Bytes;
@@ -28,6 +32,7 @@ use crate::{
     endpoint::{EndpointKey, key_of},
     finish,
     metrics::Metrics,
+    refusals::{self, Refusals},
     reject::rejected,
     repeats::{LookUp, Window},
     subscriptions::View,
@@ -92,6 +97,7 @@ pub(crate) struct Matching {
     config: MatchConfig,
     window: Window,
     rights_wait: Duration,
+    refusals: Refusals,
     pending: Vec<Match>,
     /// Records of events whose matching panicked, to be parked.
     faults: Vec<OwnedRecord>,
@@ -117,6 +123,7 @@ impl Matching {
             config,
             window,
             rights_wait: RIGHTS_WAIT,
+            refusals: Refusals::default(),
             pending: Vec::new(),
             faults: Vec::new(),
             complete: Vec::new(),
@@ -296,21 +303,31 @@ impl Matching {
         if !self.pending.is_empty() || !self.faults.is_empty() {
             let matches = std::mem::take(&mut self.pending);
             let decisions = self.decide(&matches).await;
-            let mut records = Vec::with_capacity(matches.len());
+            let (mut records, mut told) = (Vec::with_capacity(matches.len()), Vec::new());
             for (matched, decision) in matches.iter().zip(decisions) {
                 match decision {
                     Decision::Permit | Decision::Unknown => match caught(|| record_of(matched)) {
                         Ok(record) => records.push(record),
                         Err(Panicked) => self.park(matched.event.rejected()),
                     },
-                    Decision::Refuse => self.metrics.match_refused.inc(),
+                    Decision::Refuse => told.extend(self.refused(matched)),
                 }
             }
             self.metrics.matched_deliveries.inc_by(records.len() as u64);
             records.append(&mut self.faults);
+            records.append(&mut told);
             append_all(&self.producer, &records, &self.metrics).await;
         }
         self.complete.drain(..).for_each(Settle::done);
+    }
+
+    /// What tells the owner of a subscription that it may not receive the event, where that is to be told.
+    fn refused(&mut self, matched: &Match) -> Option<OwnedRecord> {
+        self.metrics.match_refused.inc();
+        let Match { event, subscription, .. } = matched;
+        let record =
+            || refusals::record(*subscription, event.identity, event.event.resource(), Micros::now());
+        self.refusals.tells(*subscription, Instant::now()).then(record)
     }
 
     /// One decision a match.

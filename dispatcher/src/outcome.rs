@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use event::{
-    AttemptOutcome, Micros,
+    AttemptOutcome, Micros, NOT_PERMITTED,
     topics::{self, MAX_ATTEMPTS, TIERS},
 };
 
@@ -100,7 +100,7 @@ impl Dropped {
     pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Gone => "subscription-gone",
-            Self::Refused => "not-permitted",
+            Self::Refused => NOT_PERMITTED,
         }
     }
 }

@@ -44,6 +44,7 @@ async fn round(config: &Config, store: &Store, metrics: &Metrics) {
     let days = store.drop_expired_days(config.attempts_retention, config.dead_retention);
     step(metrics, "expired days", days).await;
     step(metrics, "expired tombstones", store.purge_tombstones()).await;
+    step(metrics, "old refusals", store.purge_refusals()).await;
     while step(metrics, "filters of closed partitions", store.load_closed_identities()).await == Some(true) {}
 }
 

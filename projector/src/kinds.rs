@@ -2,7 +2,7 @@
 
 use event::{AttemptOutcome, AttemptRecord, DeliveryHeaders, DeliveryKind, Micros, SubscriptionId, topics};
 use kafka_loop::Record;
-use store::{Advance, AttemptRow, DeadRow, NewEvent, Store, StoreError};
+use store::{Advance, AttemptRow, DeadRow, NewEvent, Refusal, Store, StoreError};
 
 use crate::{
     decode::{self, Reject},
@@ -55,7 +55,7 @@ impl Kind for Events {
     }
 }
 
-/// `delivery-attempts` becomes the delivery log, and says which subscriptions are validated.
+/// `delivery-attempts` becomes the delivery log, and says which subscriptions are validated, and which are refused.
 #[derive(Debug)]
 pub struct Attempts;
 
@@ -64,6 +64,7 @@ pub struct Attempts;
 pub struct Attempt {
     row: AttemptRow,
     validates: bool,
+    refusal: Option<Refusal>,
 }
 
 impl Kind for Attempts {
@@ -82,7 +83,8 @@ impl Kind for Attempts {
         };
         let validates =
             attempt.kind == DeliveryKind::Validation && attempt.outcome == AttemptOutcome::Delivered;
-        Ok(Some(Attempt { row, validates }))
+        let refusal = attempt.refusal().map(|reason| Refusal { at: row.at, reason: reason.to_owned() });
+        Ok(Some(Attempt { row, validates, refusal }))
     }
 
     async fn write(
@@ -96,6 +98,11 @@ impl Kind for Attempts {
             if store.set_validated(attempt.row.subscription).await? {
                 metrics.validated.inc();
             }
+        }
+        let refused = |attempt: &Attempt| Some((attempt.row.subscription, attempt.refusal.clone()?));
+        let refusals: Vec<(SubscriptionId, Refusal)> = rows.iter().filter_map(refused).collect();
+        if !refusals.is_empty() {
+            store.note_refusals(&refusals).await?;
         }
         let rows: Vec<AttemptRow> = rows.iter().map(|attempt| attempt.row.clone()).collect();
         store.write_attempts(Self::TOPIC, &rows, steps).await?;
@@ -175,6 +182,22 @@ mod tests {
         assert!(attempt("validation", "delivered", at).validates);
         assert!(!attempt("validation", "failed", at).validates);
         assert!(!attempt("event", "delivered", at).validates);
+    }
+
+    #[test]
+    fn only_a_dropped_event_that_is_not_permitted_is_a_refusal() {
+        let at = "2026-01-02T03:04:05Z";
+        let with = |outcome: &str, detail: &str| {
+            let json = format!(
+                r#"{{"delivery":"00","subscription":7,"kind":"event","resource":"r","attempt":0,"outcome":"{outcome}","durationMs":0,"at":"{at}","detail":"{detail}"}}"#
+            );
+            Attempts::row(&record(&json, &[])).unwrap().unwrap().refusal
+        };
+        let refusal = with("dropped", "not-permitted").unwrap();
+        assert_eq!((refusal.at.to_rfc3339().as_str(), refusal.reason.as_str()), (at, "not-permitted"));
+        assert_eq!(with("dropped", "subscription-gone"), None);
+        assert_eq!(with("put-back", "not-permitted"), None);
+        assert_eq!(attempt("event", "dropped", at).refusal, None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `/events/api/v1/subscriptions` (contract §6). The owner of a subscription is its creator.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use access::{AuthError, Authenticated, Caller, Decision, Question, extract::SUBSCRIBE, question};
 use axum::{
@@ -46,6 +46,9 @@ struct Shown<'a> {
     created_by: &'a str,
     created: String,
     validated: bool,
+    /// Events that matched in the last hour may not be received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<Refused<'a>>,
 }
 
 /// An endpoint may hold a secret, in its parameters or its path: who reads by delegation sees where it is, and no more.
@@ -57,7 +60,23 @@ fn endpoint_for<'a>(caller: &Caller, endpoint: &'a str) -> Cow<'a, str> {
     }
 }
 
-fn shown<'a>(subscription: &'a Subscription, caller: &Caller) -> Shown<'a> {
+/// The newest event of the last hour that matched and may not be received.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Refused<'a> {
+    latest: String,
+    reason: &'a str,
+    detail: &'static str,
+}
+
+const REFUSED_DETAIL: &str = "The policy of the resource does not permit this consumer to receive the event: an access list permits \
+    subscribing, not events about a party.";
+
+/// The newest refusals of subscriptions.
+type Refusals = HashMap<SubscriptionId, store::Refusal>;
+
+fn shown<'a>(subscription: &'a Subscription, caller: &Caller, refusals: &'a Refusals) -> Shown<'a> {
+    let refused = refusals.get(&subscription.id);
     Shown {
         id: subscription.id.0,
         calls: Some(called(&subscription.endpoint))
@@ -72,6 +91,11 @@ fn shown<'a>(subscription: &'a Subscription, caller: &Caller) -> Shown<'a> {
         created_by: &subscription.created_by,
         created: subscription.created.to_rfc3339(),
         validated: subscription.validated,
+        refused: refused.map(|refusal| Refused {
+            latest: refusal.at.to_rfc3339(),
+            reason: &refusal.reason,
+            detail: REFUSED_DETAIL,
+        }),
     }
 }
 
@@ -99,7 +123,8 @@ pub async fn create(
         // The row stays whatever becomes of the append; the sweep tries again.
         api.validate(&subscription, Micros::now()).await.ok();
     }
-    let mut response = json_answer(StatusCode::CREATED, &shown(&subscription, &caller));
+    let refusals = api.refusals(&[&subscription]).await?;
+    let mut response = json_answer(StatusCode::CREATED, &shown(&subscription, &caller, &refusals));
     let location = format!("/events/api/v1/subscriptions/{}", subscription.id);
     if let Ok(value) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, value);
@@ -117,7 +142,8 @@ pub async fn list(
         Some(consumer) => api.inner.store.subscriptions_of(&consumer, SUBSCRIPTIONS_MAX).await?,
         None => Vec::new(),
     };
-    let list: Vec<Shown<'_>> = found.iter().map(|one| shown(one, &caller)).collect();
+    let refusals = api.refusals(&found.iter().collect::<Vec<_>>()).await?;
+    let list: Vec<Shown<'_>> = found.iter().map(|one| shown(one, &caller, &refusals)).collect();
     Ok(json_answer(StatusCode::OK, &json!({"count": list.len(), "subscriptions": list})))
 }
 
@@ -129,7 +155,8 @@ pub async fn show(
 ) -> Result<Response, Refusal> {
     let _turn = api.turn(&caller).await?;
     let subscription = api.owned(&caller, &id).await?;
-    Ok(json_answer(StatusCode::OK, &shown(&subscription, &caller)))
+    let refusals = api.refusals(&[&subscription]).await?;
+    Ok(json_answer(StatusCode::OK, &shown(&subscription, &caller, &refusals)))
 }
 
 /// DELETE: effective on every dispatcher within two seconds.
@@ -155,6 +182,11 @@ fn not_by_delegation(caller: &Caller) -> Result<(), Refusal> {
 }
 
 impl QueryApi {
+    async fn refusals(&self, subscriptions: &[&Subscription]) -> Result<Refusals, Refusal> {
+        let ids: Vec<SubscriptionId> = subscriptions.iter().map(|subscription| subscription.id).collect();
+        Ok(self.inner.store.refusals_of(&ids).await?)
+    }
+
     /// The subscription of that id when the caller created it.
     ///
     /// # Errors

@@ -45,9 +45,9 @@ async fn a_rule_by_organisation_permits_subscription_read_and_push_and_a_rule_by
     let wish = |name: &str| json!({"endPoint": world.receiver.url(name), "resourceFilter": RESOURCE});
     let refused = stranger.post("/events/api/v1/subscriptions").json(&wish("stranger")).send().await.unwrap();
     assert_eq!(refused.status(), 403);
-    for (client, name) in [(&named, "named"), (&listed, "listed")] {
-        client.validated(client.subscribe_with(&wish(name)).await).await;
-    }
+    let ids = [named.subscribe_with(&wish("named")).await, listed.subscribe_with(&wish("listed")).await];
+    named.validated(ids[0]).await;
+    listed.validated(ids[1]).await;
     probe::changes_are_in_force(&world, &world.client(platform.address())).await;
     let subjects = [Some("/party/51000005"), Some("/user/1337"), Some("free text"), None];
     for (n, subject) in subjects.into_iter().enumerate() {
@@ -68,6 +68,16 @@ async fn a_rule_by_organisation_permits_subscription_read_and_push_and_a_rule_by
     assert_eq!(listed.try_page(&feed).await.unwrap().events.len(), 1);
     probe::nothing_is_left_to_push(&world).await;
     assert_eq!(probe::delivered(&world, "listed").len(), 1, "a subject that is no party is not about nobody");
+    let state = async |client: &Client, id: i64| {
+        let path = format!("/events/api/v1/subscriptions/{id}");
+        client.get(&path).send().await.unwrap().json::<serde_json::Value>().await.unwrap()
+    };
+    until("the listed one reads that its events are refused", || async {
+        let shown = state(&listed, ids[1]).await;
+        if shown["refused"]["reason"] == "not-permitted" { Ok(()) } else { Err(format!("{shown}")) }
+    })
+    .await;
+    assert!(state(&named, ids[0]).await.get("refused").is_none());
 
     world.altinn.pdp().withdraw(LIST, LISTED);
     until("the list counts no more", || async {

@@ -36,6 +36,9 @@ impl AttemptOutcome {
     }
 }
 
+/// The detail of a dropped attempt whose subscription may not receive the event.
+pub const NOT_PERMITTED: &str = "not-permitted";
+
 /// The JSON value of a record on `delivery-attempts`. Of an event that the subscriber may not receive, or about which nobody could say,
 /// it tells nothing but the resource, which the subscription names itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +61,8 @@ pub struct AttemptRecord {
     pub event_type: String,
     /// The event's resource; empty for a validation.
     pub resource: String,
-    /// 1 to 12; the number of the attempt that this is, or, for put back and dropped, of the one that would have been next.
+    /// 1 to 12; the number of the attempt that this is, or, for put back and dropped, of the one that would have been next; 0 where the
+    /// subscription was refused at match, before there was a delivery.
     pub attempt: u8,
     /// How it ended.
     pub outcome: AttemptOutcome,
@@ -78,6 +82,12 @@ pub struct AttemptRecord {
 }
 
 impl AttemptRecord {
+    /// Why the subscription may not receive the event, where it may not.
+    pub fn refusal(&self) -> Option<&str> {
+        let is_dropped = self.kind == DeliveryKind::Event && self.outcome == AttemptOutcome::Dropped;
+        self.detail.as_deref().filter(|detail| is_dropped && *detail == NOT_PERMITTED)
+    }
+
     /// Takes out what tells the event.
     pub fn hide_event(&mut self) {
         self.event_id.clear();

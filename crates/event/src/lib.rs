@@ -20,7 +20,7 @@ pub mod subscription;
 pub mod topics;
 pub mod violation;
 
-pub use attempt::{AttemptOutcome, AttemptRecord};
+pub use attempt::{AttemptOutcome, AttemptRecord, NOT_PERMITTED};
 pub use delivery::{DeliveryHeaders, DeliveryKind, HeaderError};
 pub use draft::Draft;
 pub use event::Event;

@@ -10,6 +10,7 @@
 //! * [`identities`]: which identities closed partitions may hold.
 //! * [`subscriptions`]: create, list, delete, follow changes.
 //! * [`deliveries`]: attempts and dead letters.
+//! * [`refusals`]: subscriptions whose events are refused.
 
 #![warn(missing_docs)]
 
@@ -19,6 +20,7 @@ pub mod feed;
 pub mod identities;
 pub mod partitions;
 pub mod pool;
+pub mod refusals;
 pub mod subscriptions;
 pub mod write;
 
@@ -26,5 +28,6 @@ pub use deliveries::{AttemptRow, DeadLetter, DeadRow};
 pub use error::StoreError;
 pub use feed::{FeedFilter, FeedHead, FeedPage, StoredEvent, Stretch};
 pub use pool::{Store, StoreSettings};
+pub use refusals::Refusal;
 pub use subscriptions::NewSubscription;
 pub use write::{Advance, BatchOutcome, Conflict, NewEvent};

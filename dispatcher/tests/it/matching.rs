@@ -40,14 +40,29 @@ async fn what_cannot_be_decoded_and_who_may_not_receive_hold_nothing_up() {
     let mut harness = Harness::prepare(&[]).await;
     let (hook, other) = (harness.altinn.webhook("hook"), harness.altinn.webhook("other"));
     harness.subscribe(&hook.url).await;
-    harness.subscribe_as("/org/nobody", &other.url).await;
+    let refused = harness.subscribe_as("/org/nobody", &other.url).await;
     harness.run().await;
+    let attempts = harness.reader(topics::ATTEMPTS);
     harness.publish_raw("key", b"garbage").await;
     harness.publish_raw("key", b"").await;
     harness.publish_raw("key", b"{\"specversion\":\"1.0\"}").await;
     harness.publish(&event("one")).await;
     hook.wait_for(1, PATIENCE).await.unwrap();
     harness.drained(groups::MATCH, topics::EVENTS).await;
+    assert_eq!(other.count(), 0);
+    for id in ["two", "three"] {
+        harness.publish(&event(id)).await;
+    }
+    hook.wait_for(3, PATIENCE).await.unwrap();
+    attempts.wait_for(4).await;
+    harness.drained(groups::MATCH, topics::EVENTS).await;
+    let told: Vec<_> =
+        attempts.attempts().into_iter().filter(|attempt| attempt.subscription == refused.id.0).collect();
+    assert_eq!(told.len(), 1, "who is refused is told so once a minute: {told:?}");
+    assert_eq!(
+        (told[0].refusal(), told[0].attempt, told[0].event_id.as_str()),
+        (Some("not-permitted"), 0, "")
+    );
     assert_eq!(other.count(), 0);
     harness.life.shutdown().await.unwrap();
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
-use event::{DeliveryHeaders, DeliveryId, DeliveryKind, EventIdentity, Micros, SubscriptionId, topics};
+use event::{
+    AttemptOutcome, AttemptRecord, DeliveryHeaders, DeliveryId, DeliveryKind, EventIdentity, Micros,
+    NOT_PERMITTED, SubscriptionId, topics,
+};
 use kafka_loop::Outgoing;
 use store::NewSubscription;
 
@@ -70,7 +73,7 @@ async fn projector_lag(world: &World) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivered_validation_validates_and_attempts_and_dead_letters_are_shown() {
+async fn a_delivered_validation_validates_and_attempts_refusals_and_dead_letters_are_shown() {
     let world = World::with_topics().await;
     let new = NewSubscription {
         endpoint: "https://example.com/hook".into(),
@@ -85,15 +88,25 @@ async fn a_delivered_validation_validates_and_attempts_and_dead_letters_are_show
     let (subscription, _) = world.store.create_subscription(&new).await.unwrap();
     let (life, _) = world.start();
     let delivery = DeliveryId::of(subscription.id, EventIdentity(1));
-    for (kind, outcome) in [("event", "delivered"), ("validation", "failed"), ("validation", "delivered")] {
-        let attempt = format!(
+    let attempt = |kind: &str, outcome: &str| {
+        format!(
             r#"{{"delivery":"{delivery}","subscription":{},"kind":"{kind}","eventId":"1","eventSource":"s","eventType":"t","resource":"r","attempt":1,"outcome":"{outcome}","durationMs":5,"at":"{}"}}"#,
             subscription.id,
             Micros::now().to_rfc3339()
-        );
+        )
+    };
+    for (kind, outcome) in [("event", "delivered"), ("validation", "failed"), ("validation", "delivered")] {
         let key = subscription.id.to_string();
-        world.append(topics::ATTEMPTS, &key, attempt.as_bytes(), &[]).await;
+        world.append(topics::ATTEMPTS, &key, attempt(kind, outcome).as_bytes(), &[]).await;
     }
+    let refused = AttemptRecord {
+        attempt: 0,
+        outcome: AttemptOutcome::Dropped,
+        detail: Some(NOT_PERMITTED.into()),
+        ..serde_json::from_str(&attempt("event", "dropped")).unwrap()
+    };
+    let refused = serde_json::to_vec(&refused).unwrap();
+    world.append(topics::ATTEMPTS, &subscription.id.to_string(), &refused, &[]).await;
     let headers = DeliveryHeaders {
         subscription: subscription.id,
         position: 1,
@@ -115,7 +128,8 @@ async fn a_delivered_validation_validates_and_attempts_and_dead_letters_are_show
         let attempts = world.store.attempts_of(subscription.id, 10).await.unwrap().len();
         let dead = world.store.dead_letters_of(subscription.id, 10).await.unwrap();
         let validated = world.store.subscription(subscription.id).await.unwrap().unwrap().validated;
-        let shown = attempts == 3 && validated && dead.len() == 1;
+        let refused = world.store.refusals_of(&[subscription.id]).await.unwrap();
+        let shown = attempts == 4 && validated && dead.len() == 1 && refused.len() == 1;
         if shown { Ok(()) } else { Err(format!("{attempts} {validated} {dead:?}")) }
     })
     .await;

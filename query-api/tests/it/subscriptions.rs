@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
-use event::{DeliveryHeaders, DeliveryKind};
+use event::{DeliveryHeaders, DeliveryKind, Micros, NOT_PERMITTED, SubscriptionId};
 use http::{Method, StatusCode};
+use local_altinn::Rule;
 use serde_json::{Value, json};
-use store::NewSubscription;
+use store::{NewSubscription, Refusal};
 
 use crate::world::{APP, Answer, BASE, RESOURCE, World};
 
@@ -61,6 +62,40 @@ fn of_person(n: usize) -> NewSubscription {
 
 fn body_of_person(endpoint: &str) -> String {
     json!({"endPoint": endpoint, "resourceFilter": APP, "subjectFilter": "/party/50001337"}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_whose_events_are_refused_says_so_for_an_hour_with_the_reason() {
+    let world = World::with_log(&[]).await;
+    let make = async |name: &str| {
+        let body =
+            json!({"endPoint": format!("https://hooks.example.no/{name}"), "resourceFilter": RESOURCE});
+        let made = post(&world, &world.ttd(), &body.to_string()).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+        assert!(made.json().get("refused").is_none());
+        SubscriptionId(made.json()["id"].as_i64().unwrap())
+    };
+    let (refused, long_ago) = (make("a").await, make("b").await);
+    let now = Micros::now();
+    let minutes_ago = |minutes: i64| Micros(now.0 - minutes * 60_000_000);
+    let refusal = |id, minutes| (id, Refusal { at: minutes_ago(minutes), reason: NOT_PERMITTED.to_owned() });
+    world
+        .store
+        .note_refusals(&[refusal(refused, 7), refusal(refused, 5), refusal(long_ago, 61)])
+        .await
+        .unwrap();
+    world.store.note_refusals(&[refusal(refused, 6)]).await.unwrap();
+    let shown = world.get(&world.ttd(), &format!("{PATH}/{refused}")).await.json()["refused"].clone();
+    assert_eq!(
+        (&shown["latest"], &shown["reason"]),
+        (&minutes_ago(5).to_rfc3339().into(), &NOT_PERMITTED.into())
+    );
+    assert!(shown["detail"].as_str().unwrap().contains("policy"), "{shown}");
+    assert!(world.get(&world.ttd(), &format!("{PATH}/{long_ago}")).await.json().get("refused").is_none());
+    let listed = world.get(&world.ttd(), PATH).await.json()["subscriptions"].clone();
+    let told: Vec<_> = listed.as_array().unwrap().iter().map(|one| one.get("refused").is_some()).collect();
+    assert_eq!(told, [true, false]);
+    assert_eq!(world.store.purge_refusals().await.unwrap(), 0, "they stay for a day");
 }
 
 async fn delete(world: &World, token: &str, path: &str) -> Answer {
@@ -215,7 +250,9 @@ async fn a_refusal_tells_all_that_is_wrong_at_once_and_never_what_was_sent() {
     }
     assert!(!(bare.body + &problem.body).contains("01010100000"));
     let endpoint = r#""endPoint":"https://example.com/""#;
-    let foreign = format!(r#"{{{endpoint},"resourceFilter":"urn:altinn:resource:01010100000"}}"#);
+    let resource = "urn:altinn:resource:01010100000";
+    world.altinn.pdp().permit(Rule::new(("urn:altinn:org", "kve"), &["subscribe"], resource));
+    let foreign = format!(r#"{{{endpoint},"resourceFilter":"{resource}"}}"#);
     let forbidden = post(&world, &world.ttd(), &foreign).await;
     assert_eq!(forbidden.status, StatusCode::FORBIDDEN);
     assert!(!forbidden.body.contains("01010100000"), "{forbidden:?}");
