@@ -235,7 +235,7 @@ async fn a_batch_loop_that_forgot_its_brokers_goes_on_where_it_was() {
 
 fn options(group: &'static str, source: Source) -> LedgerOptions {
     let budget = Budget { records: 64, bytes: 1 << 20 };
-    LedgerOptions { group, source, budget, per_partition: None, stalled_after: None }
+    LedgerOptions { group, source, budget, per_partition: None, stalled_after: None, journal: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]
