@@ -56,7 +56,7 @@ impl QueryApi {
             return Err(Refusal::Caller(AuthError::Missing));
         }
         let wait = if caller.is_anonymous() { Duration::ZERO } else { query.wait()? };
-        let after = self.position(query, &filter).await?;
+        let after = self.position(query, &filter, &mut turn).await?;
         let reading = Reading { caller, rights, filter, after, size, wait };
         let read = self.read(&reading, &mut turn).await?;
         let config = &self.inner.config;

@@ -25,6 +25,8 @@ pub struct Config {
     pub pages_bytes: usize,
     /// Most readers that wait at once.
     pub waiters_max: usize,
+    /// Most readers of one caller that wait at once.
+    pub waiters_per_caller: usize,
     /// Time between two looks at the head while somebody waits.
     pub head_poll: Duration,
     /// Age at which a validation that was not answered is sent again.
@@ -37,7 +39,7 @@ pub struct Config {
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Most parties of one read.
 pub const PARTIES_MAX: usize = 5_000;
-/// Most parties of a read that waits: each of them takes a place among those who wait.
+/// Most parties of a read that waits.
 pub const WAITING_PARTIES_MAX: usize = 100;
 /// Largest page.
 pub const SIZE_MAX: i64 = 1_000;
@@ -70,6 +72,7 @@ impl Config {
             unknown_after_wait: env.duration_ms("FEED_UNKNOWN_AFTER_WAIT_MS", 2_000),
             pages_bytes,
             waiters_max: env.parsed("FEED_WAITERS_MAX", "a whole number", "20000"),
+            waiters_per_caller: env.parsed("FEED_WAITERS_PER_CALLER", "a whole number", "1000"),
             head_poll: env.duration_ms("FEED_HEAD_POLL_MS", 20),
             validation_again: env.duration_ms("VALIDATION_AGAIN_MS", 30_000),
             validations_max: env.parsed("VALIDATIONS_MAX", "a whole number from 1", "10"),

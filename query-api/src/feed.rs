@@ -15,7 +15,7 @@ use crate::{
     config::PAGE_BYTES_MAX,
     error::Refusal,
     room::Held,
-    waiting::{NoPlace, Place},
+    waiting::{Awaited, NoPlace, Place},
 };
 
 /// Whose rights a feed is read with.
@@ -139,7 +139,11 @@ impl QueryApi {
         let until =
             Instant::now() + reading.wait.min(Duration::from_micros(u64::try_from(left).unwrap_or(0)));
         let mut after = reading.after;
-        let mut place = if Instant::now() < until { self.place(&reading.filter)? } else { None };
+        let mut place = if Instant::now() < until {
+            self.place(turn, Awaited::Event(reading.filter.clone()))?
+        } else {
+            None
+        };
         loop {
             let page = self.scan(reading, turn, after).await?;
             let waits =
@@ -154,7 +158,7 @@ impl QueryApi {
             turn.pause();
             tokio::time::timeout_at(until, place.woken()).await.ok();
             turn.resume().await;
-            if !place.renew(&reading.filter) {
+            if !place.renew() {
                 return Ok(page);
             }
         }
@@ -173,10 +177,17 @@ impl QueryApi {
     }
 
     /// A place to wait in; none while the process stops.
-    fn place(&self, filter: &FeedFilter) -> Result<Option<Place<'_>>, Refusal> {
-        match self.inner.waiting.register(filter) {
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyWaiters`], [`Refusal::CallerBusy`].
+    pub(crate) fn place(&self, turn: &Turn, awaited: Awaited) -> Result<Option<Place<'_>>, Refusal> {
+        match self.inner.waiting.register(turn.caller(), awaited) {
             Ok(place) => Ok(Some(place)),
             Err(NoPlace::Full) => Err(Refusal::TooManyWaiters),
+            Err(NoPlace::CallerFull) => {
+                self.inner.metrics.busy_callers.inc();
+                Err(Refusal::CallerBusy)
+            }
             Err(NoPlace::Closed) => Ok(None),
         }
     }

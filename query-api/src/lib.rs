@@ -90,7 +90,10 @@ impl QueryApi {
     pub fn new(config: Config, needs: Needs<'_>) -> anyhow::Result<Self> {
         let Needs { store, access, producer, registry, life } = needs;
         let metrics = metrics::Metrics::register(registry)?;
-        let waiting = waiting::Waiting::new(config.waiters_max, metrics.waiting.clone());
+        let waiting = waiting::Waiting::new(
+            waiting::Most { readers: config.waiters_max, per_caller: config.waiters_per_caller },
+            metrics.waiting.clone(),
+        );
         let (head, room) = (recent::RecentHead::default(), room::Room::new(config.pages_bytes));
         let api =
             Self { inner: Arc::new(Inner { config, store, access, producer, metrics, waiting, head, room }) };

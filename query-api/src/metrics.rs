@@ -13,6 +13,8 @@ pub struct Metrics {
     pub refused: IntCounter,
     /// Requests turned away because their caller has too much in hand or comes too often.
     pub busy_callers: IntCounter,
+    /// Looks into the store for an event by the id that a reader gave.
+    pub looks_for_ids: IntCounter,
     /// Pages that stopped because the PDP gave no answer.
     pub unknown: IntCounter,
     /// Seconds a page, waiting not counted.
@@ -54,6 +56,10 @@ impl Metrics {
             busy_callers: counter(
                 "query_api_busy_callers_total",
                 "Requests turned away because their caller has too much in hand or comes too often.",
+            )?,
+            looks_for_ids: counter(
+                "query_api_looks_for_ids_total",
+                "Looks into the store for an event by the id that a reader gave.",
             )?,
             unknown: counter(
                 "query_api_unknown_total",

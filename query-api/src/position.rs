@@ -1,7 +1,6 @@
 //! Where a reader starts: from the oldest event, from a cursor, or after an event that it names by its id.
 
-use std::time::Duration;
-
+use access::Turn;
 use event::{Micros, Sequence};
 use store::FeedFilter;
 use tokio::time::Instant;
@@ -11,10 +10,14 @@ use crate::{
     cursor::{self, CursorError},
     error::Refusal,
     query::Query,
+    waiting::Awaited,
 };
 
-/// Time between two looks for an event that may still be on its way.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// The feed in which an id is a position: what else a reader leaves out is no part of it.
+fn place_of(filter: &FeedFilter) -> FeedFilter {
+    let FeedFilter { resource, subjects, alternative_subject, instance, .. } = filter.clone();
+    FeedFilter { resource, subjects, alternative_subject, instance, ..FeedFilter::default() }
+}
 
 impl QueryApi {
     /// Where `after` stands: from the start, a cursor, or an event's id, which may still be on its way to the store. An id counts
@@ -23,7 +26,12 @@ impl QueryApi {
     ///
     /// # Errors
     /// [`Refusal::Gone`] when it is not in the feed, [`Refusal::Wrong`] for a damaged cursor.
-    pub async fn position(&self, query: &Query, filter: &FeedFilter) -> Result<Sequence, Refusal> {
+    pub async fn position(
+        &self,
+        query: &Query,
+        filter: &FeedFilter,
+        turn: &mut Turn,
+    ) -> Result<Sequence, Refusal> {
         let after = query.get("after").unwrap_or("0");
         if after == "0" {
             return self.start(filter).await;
@@ -33,9 +41,9 @@ impl QueryApi {
             return self.kept(position, filter).await;
         }
         if cursor.is_none() && after != "1" {
-            return self.position_of_event(after, filter).await;
+            return self.position_of_event(after, filter, turn).await;
         }
-        if let Some(position) = self.inner.store.sequence_of_id(after, filter).await? {
+        if let Some(position) = self.look_for(after, filter).await? {
             return Ok(position);
         }
         match cursor {
@@ -68,17 +76,40 @@ impl QueryApi {
         if is_expired { Err(self.gone(filter).await) } else { Ok(position) }
     }
 
-    async fn position_of_event(&self, id: &str, filter: &FeedFilter) -> Result<Sequence, Refusal> {
+    /// Waits for an event that may be on its way: the one look at the head of the feed for all who wait tells when it has come.
+    async fn position_of_event(
+        &self,
+        id: &str,
+        filter: &FeedFilter,
+        turn: &mut Turn,
+    ) -> Result<Sequence, Refusal> {
         let until = Instant::now() + self.inner.config.unknown_after_wait;
+        if let Some(position) = self.look_for(id, filter).await? {
+            return Ok(position);
+        }
+        // A process that stops knows nothing about the event: that is not told as gone.
+        let place = self.place(turn, Awaited::Place(id.to_owned(), place_of(filter)))?;
+        let mut place = place.ok_or(Refusal::TooManyWaiters)?;
         loop {
-            if let Some(position) = self.inner.store.sequence_of_id(id, filter).await? {
+            // The place first, then the look: an event between the two wakes.
+            if let Some(position) = self.look_for(id, filter).await? {
                 return Ok(position);
             }
             if Instant::now() >= until {
                 return Err(self.gone(filter).await);
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            turn.pause();
+            tokio::time::timeout_at(until, place.woken()).await.ok();
+            turn.resume().await;
+            if !place.renew() {
+                return Err(Refusal::TooManyWaiters);
+            }
         }
+    }
+
+    async fn look_for(&self, id: &str, filter: &FeedFilter) -> Result<Option<Sequence>, Refusal> {
+        self.inner.metrics.looks_for_ids.inc();
+        Ok(self.inner.store.sequence_of_id(id, filter).await?)
     }
 
     async fn gone(&self, filter: &FeedFilter) -> Refusal {

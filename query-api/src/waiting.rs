@@ -1,6 +1,8 @@
-//! The readers who wait for an event, by what they wait for. Nothing here waits or reads.
+//! The readers who wait, by what they wait for: an event of their feed, or the one event by whose id they say where they are. Nothing
+//! here waits or reads.
 //!
-//! A reader's place is its own until it drops it, so a client that goes away leaves nothing behind.
+//! A reader's place is its own until it drops it, so a client that goes away leaves nothing behind. A reader takes one place, of those that
+//! there are and of those that its caller may have; the subjects of all readers together are bounded, too.
 
 use std::{
     collections::HashMap,
@@ -15,28 +17,51 @@ use tokio_util::sync::CancellationToken;
 
 use crate::interest::may_match;
 
-/// All waiting readers, at most as many as it was made for; a reader of many subjects counts once for each.
+/// All waiting readers.
 pub struct Waiting {
     readers: Mutex<Readers>,
     /// Told when somebody comes.
     somebody: Notify,
     gauge: IntGauge,
-    most: usize,
+    most: Most,
 }
+
+/// How many may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// In all.
+    pub readers: usize,
+    /// Of one caller.
+    pub per_caller: usize,
+}
+
+/// Subjects of all readers together, for each reader that there may be.
+const SUBJECTS_A_READER: usize = 10;
 
 #[derive(Default)]
 struct Readers {
     by_key: HashMap<String, HashMap<u64, Reader>>,
-    /// Keys of places that are taken; who was woken and looks keeps its place.
+    /// Places that are taken, by caller; who was woken and looks keeps its place.
+    by_caller: HashMap<Arc<str>, usize>,
     places: usize,
+    keys: usize,
     next: u64,
     closed: bool,
+}
+
+/// What a reader waits for.
+#[derive(Clone, Debug)]
+pub enum Awaited {
+    /// An event of this feed.
+    Event(FeedFilter),
+    /// The event of this id in the feed that this filter stands in.
+    Place(String, FeedFilter),
 }
 
 /// Stands under each of its keys; the first that fits wakes it.
 #[derive(Clone)]
 struct Reader {
-    filter: Arc<FeedFilter>,
+    awaited: Arc<Awaited>,
     wake: CancellationToken,
 }
 
@@ -45,6 +70,8 @@ struct Reader {
 pub enum NoPlace {
     /// As many wait as may.
     Full,
+    /// As many of this caller's wait as may.
+    CallerFull,
     /// The process stops: nobody would wake it.
     Closed,
 }
@@ -52,6 +79,8 @@ pub enum NoPlace {
 /// A reader's place; dropping it gives it back. It is kept over any number of wakes.
 pub struct Place<'w> {
     waiting: &'w Waiting,
+    caller: Arc<str>,
+    awaited: Arc<Awaited>,
     keys: Vec<String>,
     number: u64,
     woken: CancellationToken,
@@ -64,8 +93,8 @@ impl Place<'_> {
     }
 
     /// Waits once more; false when the process stops.
-    pub fn renew(&mut self, filter: &FeedFilter) -> bool {
-        let reader = Reader { filter: Arc::new(filter.clone()), wake: CancellationToken::new() };
+    pub fn renew(&mut self) -> bool {
+        let reader = Reader { awaited: Arc::clone(&self.awaited), wake: CancellationToken::new() };
         let mut readers = self.waiting.lock();
         if readers.closed {
             return false;
@@ -91,18 +120,65 @@ impl Drop for Place<'_> {
                 }
             }
         }
-        readers.places -= self.keys.len();
+        readers.leave(&self.caller, self.keys.len());
         self.waiting.counted(&readers);
     }
 }
 
-/// What a reader waits for: its subjects, else its resource.
-fn keys_of(filter: &FeedFilter) -> Vec<String> {
-    if filter.subjects.is_empty() {
-        vec![filter.resource.as_deref().map(resource_key).unwrap_or_default()]
-    } else {
-        filter.subjects.iter().map(|subject| subject_key(subject)).collect()
+impl Awaited {
+    /// Under which keys it is found: the id, else the subjects, else the resource.
+    fn keys(&self) -> Vec<String> {
+        match self {
+            Self::Place(id, _) => vec![id_key(id)],
+            Self::Event(filter) if filter.subjects.is_empty() => {
+                vec![filter.resource.as_deref().map(resource_key).unwrap_or_default()]
+            }
+            Self::Event(filter) => filter.subjects.iter().map(|subject| subject_key(subject)).collect(),
+        }
     }
+
+    /// Whether this event may be what is waited for.
+    fn may_be(&self, event: &Event, subject: Option<&str>) -> bool {
+        match self {
+            Self::Event(filter) => may_match(filter, event, subject),
+            Self::Place(id, feed) => event.id() == id && may_match(feed, event, subject),
+        }
+    }
+}
+
+impl Readers {
+    /// A place for one more of this caller's, with so many keys.
+    fn enter(&mut self, caller: &Arc<str>, keys: usize, most: Most) -> Result<(), NoPlace> {
+        if self.closed {
+            return Err(NoPlace::Closed);
+        }
+        if self.places >= most.readers || self.keys + keys > most.readers * SUBJECTS_A_READER {
+            return Err(NoPlace::Full);
+        }
+        if self.by_caller.get(caller).is_some_and(|taken| *taken >= most.per_caller) {
+            return Err(NoPlace::CallerFull);
+        }
+        *self.by_caller.entry(Arc::clone(caller)).or_default() += 1;
+        self.places += 1;
+        self.keys += keys;
+        self.next += 1;
+        Ok(())
+    }
+
+    fn leave(&mut self, caller: &Arc<str>, keys: usize) {
+        self.places -= 1;
+        self.keys -= keys;
+        if let Some(taken) = self.by_caller.get_mut(caller) {
+            *taken -= 1;
+            if *taken == 0 {
+                self.by_caller.remove(caller);
+            }
+        }
+    }
+}
+
+fn id_key(id: &str) -> String {
+    format!("i{id}")
 }
 
 fn subject_key(subject: &str) -> String {
@@ -114,8 +190,8 @@ fn resource_key(resource: &str) -> String {
 }
 
 impl Waiting {
-    /// Nobody waits yet; at most `most` may. `gauge` tells how many do.
-    pub fn new(most: usize, gauge: IntGauge) -> Self {
+    /// Nobody waits yet. `gauge` tells how many do.
+    pub fn new(most: Most, gauge: IntGauge) -> Self {
         Self { readers: Mutex::default(), somebody: Notify::new(), gauge, most }
     }
 
@@ -127,26 +203,21 @@ impl Waiting {
         self.gauge.set(i64::try_from(readers.places).unwrap_or(i64::MAX));
     }
 
-    /// A place for a reader of this feed.
+    /// A place for a reader of this caller's.
     ///
     /// # Errors
     /// [`NoPlace`].
-    pub fn register(&self, filter: &FeedFilter) -> Result<Place<'_>, NoPlace> {
+    pub fn register(&self, caller: &Arc<str>, awaited: Awaited) -> Result<Place<'_>, NoPlace> {
+        let keys = awaited.keys();
         let mut readers = self.lock();
-        if readers.closed {
-            return Err(NoPlace::Closed);
-        }
-        let keys = keys_of(filter);
-        if readers.places + keys.len() > self.most {
-            return Err(NoPlace::Full);
-        }
-        readers.places += keys.len();
-        readers.next += 1;
+        readers.enter(caller, keys.len(), self.most)?;
         let number = readers.next;
         self.counted(&readers);
         drop(readers);
-        let mut place = Place { waiting: self, keys, number, woken: CancellationToken::new() };
-        if place.renew(filter) { Ok(place) } else { Err(NoPlace::Closed) }
+        let (caller, awaited) = (Arc::clone(caller), Arc::new(awaited));
+        let mut place =
+            Place { waiting: self, caller, awaited, keys, number, woken: CancellationToken::new() };
+        if place.renew() { Ok(place) } else { Err(NoPlace::Closed) }
     }
 
     /// Wakes who may wait for one of these events; each comes with its canonical subject.
@@ -154,8 +225,9 @@ impl Waiting {
         let mut readers = self.lock();
         for (event, subject) in events {
             let subject = subject.as_deref();
-            for key in [Some(resource_key(event.resource())), subject.map(subject_key)].into_iter().flatten()
-            {
+            let by =
+                [Some(resource_key(event.resource())), Some(id_key(event.id())), subject.map(subject_key)];
+            for key in by.into_iter().flatten() {
                 wake_of(&mut readers, &key, event, subject);
             }
         }
@@ -188,7 +260,7 @@ impl Waiting {
 
 fn wake_of(readers: &mut Readers, key: &str, event: &Event, subject: Option<&str>) {
     let Some(same) = readers.by_key.get_mut(key) else { return };
-    for (_, reader) in same.extract_if(|_, reader| may_match(&reader.filter, event, subject)) {
+    for (_, reader) in same.extract_if(|_, reader| reader.awaited.may_be(event, subject)) {
         reader.wake.cancel();
     }
     if same.is_empty() {
@@ -200,8 +272,13 @@ fn wake_of(readers: &mut Readers, key: &str, event: &Event, subject: Option<&str
 mod tests {
     use super::*;
 
-    fn waiting(most: usize) -> Waiting {
+    fn waiting(readers: usize) -> Waiting {
+        let most = Most { readers, per_caller: 2 };
         Waiting::new(most, IntGauge::new("waiting", "waiting").unwrap())
+    }
+
+    fn place<'w>(waiting: &'w Waiting, caller: &str, awaited: &FeedFilter) -> Result<Place<'w>, NoPlace> {
+        waiting.register(&caller.into(), Awaited::Event(awaited.clone()))
     }
 
     fn filter(resource: &str, subject: Option<&str>) -> FeedFilter {
@@ -226,54 +303,94 @@ mod tests {
     #[test]
     fn only_readers_of_the_event_are_woken() {
         let waiting = waiting(10);
-        let all = waiting.register(&filter("a", None)).unwrap();
-        let mut mine = waiting.register(&filter("a", Some("/party/1"))).unwrap();
-        let other = waiting.register(&filter("b", Some("/party/1"))).unwrap();
+        let all = place(&waiting, "x", &filter("a", None)).unwrap();
+        let mut mine = place(&waiting, "x", &filter("a", Some("/party/1"))).unwrap();
+        let other = place(&waiting, "y", &filter("b", Some("/party/1"))).unwrap();
         waiting.wake(&[event("a", "/party/1")]);
         assert!(is_woken(&all) && is_woken(&mine) && !is_woken(&other));
-        assert!(mine.renew(&filter("a", Some("/party/1"))) && !is_woken(&mine));
+        assert!(mine.renew() && !is_woken(&mine));
         assert_eq!(waiting.gauge.get(), 3, "who was woken keeps its place");
     }
 
     #[test]
-    fn a_reader_of_many_subjects_is_woken_by_each_and_counts_for_each() {
+    fn a_reader_of_many_subjects_is_woken_by_each_and_counts_once() {
         let waiting = waiting(3);
         let subjects = ["/party/1", "/party/2"].map(str::to_owned).to_vec();
         let both = FeedFilter { subjects, ..FeedFilter::default() };
-        let mut place = waiting.register(&both).unwrap();
+        let mut reader = place(&waiting, "x", &both).unwrap();
         for subject in ["/party/1", "/party/2"] {
             waiting.wake(&[event("a", "/party/3")]);
-            assert!(!is_woken(&place));
+            assert!(!is_woken(&reader));
             waiting.wake(&[event("a", subject)]);
-            assert!(is_woken(&place) && place.renew(&both));
+            assert!(is_woken(&reader) && reader.renew());
         }
-        assert_eq!(waiting.register(&both).err(), Some(NoPlace::Full));
-        drop(place);
-        assert!(waiting.is_empty() && waiting.lock().places == 0);
+        assert_eq!(waiting.gauge.get(), 1);
+        drop(reader);
+        assert!(waiting.is_empty() && waiting.lock().places == 0 && waiting.lock().keys == 0);
     }
 
     #[test]
     fn a_reader_that_goes_away_gives_its_place_back() {
         let waiting = waiting(1);
-        let place = waiting.register(&filter("a", None)).unwrap();
-        assert_eq!(waiting.register(&filter("a", None)).err(), Some(NoPlace::Full));
-        drop(place);
-        assert!(waiting.is_empty() && waiting.lock().by_key.is_empty());
-        let woken = waiting.register(&filter("a", None)).unwrap();
+        let reader = place(&waiting, "x", &filter("a", None)).unwrap();
+        assert_eq!(place(&waiting, "x", &filter("a", None)).err(), Some(NoPlace::Full));
+        drop(reader);
+        assert!(
+            waiting.is_empty() && waiting.lock().by_key.is_empty() && waiting.lock().by_caller.is_empty()
+        );
+        let woken = place(&waiting, "x", &filter("a", None)).unwrap();
         waiting.wake_all();
         drop(woken);
-        assert!(waiting.register(&filter("a", None)).is_ok(), "a woken reader's place was given back twice");
+        assert!(
+            place(&waiting, "x", &filter("a", None)).is_ok(),
+            "a woken reader's place was given back twice"
+        );
     }
 
     #[test]
     fn nobody_waits_where_nobody_wakes() {
         let waiting = waiting(1);
-        let mut place = waiting.register(&filter("a", None)).unwrap();
+        let mut reader = place(&waiting, "x", &filter("a", None)).unwrap();
         waiting.close();
-        assert!(is_woken(&place));
-        assert!(!place.renew(&filter("a", None)));
-        drop(place);
-        assert_eq!(waiting.register(&filter("a", None)).err(), Some(NoPlace::Closed));
+        assert!(is_woken(&reader));
+        assert!(!reader.renew());
+        drop(reader);
+        assert_eq!(place(&waiting, "x", &filter("a", None)).err(), Some(NoPlace::Closed));
         assert_eq!(waiting.gauge.get(), 0);
+    }
+
+    #[test]
+    fn a_caller_has_so_many_places_and_leaves_the_others_to_others() {
+        let waiting = waiting(3);
+        let both = [(); 2].map(|()| place(&waiting, "x", &filter("a", None)).unwrap());
+        assert_eq!(place(&waiting, "x", &filter("b", None)).err(), Some(NoPlace::CallerFull));
+        let other = place(&waiting, "y", &filter("a", None)).unwrap();
+        assert_eq!(place(&waiting, "y", &filter("a", None)).err(), Some(NoPlace::Full));
+        drop((both, other));
+        assert!(place(&waiting, "x", &filter("b", None)).is_ok());
+    }
+
+    #[test]
+    fn the_subjects_of_all_readers_are_bounded() {
+        let waiting = waiting(2);
+        let many = |count: i32| FeedFilter {
+            subjects: (0..count).map(|party| format!("/party/{party}")).collect(),
+            ..FeedFilter::default()
+        };
+        let first = place(&waiting, "x", &many(15));
+        assert_eq!(place(&waiting, "y", &many(6)).err(), Some(NoPlace::Full));
+        assert!(first.is_ok() && place(&waiting, "y", &many(5)).is_ok());
+    }
+
+    #[test]
+    fn who_waits_for_a_place_is_woken_by_the_event_of_that_id_in_its_feed() {
+        let waiting = waiting(2);
+        let id_of = |id: &str, resource: &str| Awaited::Place(id.to_owned(), filter(resource, None));
+        let mut reader = waiting.register(&"x".into(), id_of("1", "a")).unwrap();
+        let other = waiting.register(&"x".into(), id_of("2", "a")).unwrap();
+        waiting.wake(&[event("b", "/party/1")]);
+        assert!(!is_woken(&reader), "an event of that id in another feed");
+        waiting.wake(&[event("a", "/party/1")]);
+        assert!(is_woken(&reader) && reader.renew() && !is_woken(&other));
     }
 }

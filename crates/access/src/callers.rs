@@ -44,6 +44,7 @@ struct Bounds {
 
 /// One of the requests that a caller may have at once; dropping it gives it back.
 pub struct Turn {
+    caller: Arc<str>,
     bounds: Arc<Bounds>,
     held: Option<OwnedSemaphorePermit>,
     over: bool,
@@ -60,12 +61,13 @@ impl Callers {
     }
 
     pub(crate) async fn turn(&self, caller: &Caller) -> Result<Turn, CallerBusy> {
-        let bounds = self.seen.get_with(name_of(caller), async { Arc::new(self.bounds()) }).await;
+        let name = name_of(caller);
+        let bounds = self.seen.get_with(name.clone(), async { Arc::new(self.bounds()) }).await;
         if !bounds.rate.lock().unwrap_or_else(PoisonError::into_inner).takes(Instant::now()) {
             return Err(CallerBusy);
         }
         let held = Arc::clone(&bounds.requests).try_acquire_owned().map_err(|_| CallerBusy)?;
-        Ok(Turn { bounds, held: Some(held), over: false })
+        Ok(Turn { caller: name.into(), bounds, held: Some(held), over: false })
     }
 
     fn bounds(&self) -> Bounds {
@@ -78,6 +80,11 @@ impl Callers {
 }
 
 impl Turn {
+    /// Whose it is, for other bounds by caller.
+    pub fn caller(&self) -> &Arc<str> {
+        &self.caller
+    }
+
     /// Lets others of the caller's go on, while this one waits for an event.
     pub fn pause(&mut self) {
         self.held = None;

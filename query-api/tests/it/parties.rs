@@ -109,7 +109,7 @@ async fn who_waits_for_several_parties_is_woken_by_each() {
         let path = format!("{PARTIES}?after={after}&wait=25");
         let waiting = post(&world, Some(&token), &path, &body);
         let publishing = async {
-            world.until("query_api_waiting", 2.0).await;
+            world.until("query_api_waiting", 1.0).await;
             world.put([created(&format!("e{n}"), *client)]).await;
         };
         let (page, ()) = tokio::join!(waiting, publishing);

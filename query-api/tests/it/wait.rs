@@ -81,3 +81,41 @@ async fn a_reader_that_goes_away_leaves_nothing_behind() {
     }
     assert_eq!(world.metric(WAITING), 0.0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_callers_waiting_readers_leave_places_to_others() {
+    let world = World::new(&[("FEED_WAITERS_PER_CALLER", "1")]).await;
+    let (token, target) = (world.ttd(), path(25));
+    let unit = world.altinn.enterprise_token(None, "311783777", &["altinn:events.subscribe"]);
+    let second = async {
+        world.until(WAITING, 1.0).await;
+        let answer = world.get(&token, &path(20)).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::TOO_MANY_REQUESTS, "1"));
+        let others = async {
+            world.until(WAITING, 2.0).await;
+            world.put([generic(RESOURCE, "e", 1)]).await;
+        };
+        tokio::join!(world.get(&unit, &target), others).0
+    };
+    let (first, other) = tokio::join!(world.get(&token, &target), second);
+    assert_eq!(first.ids(), ["e"]);
+    assert_eq!(other.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_wait_for_an_unknown_position_look_together() {
+    let world = World::new(&[("FEED_UNKNOWN_AFTER_WAIT_MS", "2000"), ("FEED_HEAD_POLL_MS", "5")]).await;
+    let (token, target) = (world.ttd(), format!("{GENERIC}?resource={RESOURCE}&after=nobody-knows-it"));
+    let waiting = futures::future::join_all((0..10).map(|_| world.get(&token, &target)));
+    let others = async {
+        world.until(WAITING, 10.0).await;
+        for n in 0..100 {
+            world.put([generic(RESOURCE, &format!("other{n}"), 1)]).await;
+        }
+    };
+    let (answers, ()) = tokio::join!(waiting, others);
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::GONE));
+    // Before and after each has its place, at the end, and when the first look at the head wakes everybody.
+    let looks = world.metric("query_api_looks_for_ids_total");
+    assert!(looks <= 60.0, "{looks} looks for ten readers");
+}
