@@ -40,7 +40,17 @@ async fn partitions_with_deliveries(world: &World) -> BTreeSet<i32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dispatcher_that_joins_and_leaves_under_load_loses_nothing() {
-    let world = World::new("rebalance").await;
+    joins_and_leaves(World::new("rebalance").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispatcher_that_joins_and_leaves_groups_that_the_broker_keeps_loses_nothing() {
+    let mut world = World::new("keptgroups").await;
+    world.set("KAFKA_CLIENT_SETTINGS", "group.protocol=consumer");
+    joins_and_leaves(world).await;
+}
+
+async fn joins_and_leaves(world: World) {
     let first = world.start(ALL).await;
     let client = world.client(first.address());
     // Deliveries are keyed by the receiver's address. So many receivers that every partition has some.

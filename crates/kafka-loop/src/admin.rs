@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use event::topics::{Topic, Topics};
+use event::topics::{self, Topic, Topics};
 use rdkafka::{
     TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
@@ -15,7 +15,12 @@ use rdkafka::{
     topic_partition_list::Offset,
 };
 
-use crate::{error::KafkaError, groups, settings::KafkaSettings};
+use crate::{
+    error::KafkaError,
+    fit::{self, Found},
+    groups,
+    settings::KafkaSettings,
+};
 
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long new topics may take to have leaders; a busy broker needs more than ten seconds for some fifty partitions.
@@ -66,7 +71,7 @@ pub async fn ensure_topics(
     overrides: TopicOverrides,
 ) -> Result<Report, KafkaError> {
     let mut report = Report::default();
-    let existing = partitions_of(settings).await?;
+    let existing = topics_of(settings).await?;
     let is_missing = |topic: &&Topic| !existing.contains_key(&settings.topic(&topic.name));
     let missing: Vec<&Topic> = topics.all().iter().filter(is_missing).collect();
     if !missing.is_empty() {
@@ -75,11 +80,16 @@ pub async fn ensure_topics(
     compare(settings, topics, &existing, overrides, &mut report).await?;
     let settings = settings.clone();
     let names: Vec<String> = topics.all().iter().map(|topic| settings.topic(&topic.name)).collect();
-    report.positioned = blocking(move || {
+    let twins = [topics::DELIVERIES, topics::DUE].map(|topic| settings.topic(topic));
+    let (seen, positioned) = blocking(move || {
         let seen = wait_for_topics(&settings, &names, LEADERS)?;
-        start_positions(&settings, &seen)
+        let positioned = start_positions(&settings, &seen)?;
+        Ok((seen, positioned))
     })
     .await?;
+    report.positioned = positioned;
+    let [fresh, due] = twins.each_ref().map(|name| (name.as_str(), seen.get(name).map_or(0, Vec::len)));
+    report.mismatches.extend(fit::differ(fresh, due));
     Ok(report)
 }
 
@@ -159,7 +169,7 @@ pub(crate) fn unreachable(settings: &KafkaSettings, error: &rdkafka::error::Kafk
     KafkaError::Unreachable { brokers: settings.brokers.clone(), reason: error.to_string() }
 }
 
-async fn partitions_of(settings: &KafkaSettings) -> Result<BTreeMap<String, usize>, KafkaError> {
+async fn topics_of(settings: &KafkaSettings) -> Result<BTreeMap<String, Found>, KafkaError> {
     let settings = settings.clone();
     blocking(move || {
         let consumer: BaseConsumer = settings.client().create().map_err(setup)?;
@@ -168,7 +178,12 @@ async fn partitions_of(settings: &KafkaSettings) -> Result<BTreeMap<String, usiz
         Ok(metadata
             .topics()
             .iter()
-            .map(|topic| (topic.name().to_owned(), topic.partitions().len()))
+            .map(|topic| {
+                let replicas = topic.partitions().iter().map(|partition| partition.replicas().len());
+                let found =
+                    Found { partitions: topic.partitions().len(), replicas: replicas.min().unwrap_or(0) };
+                (topic.name().to_owned(), found)
+            })
             .collect())
     })
     .await
@@ -231,7 +246,7 @@ async fn create(
 async fn compare(
     settings: &KafkaSettings,
     topics: &Topics,
-    existing: &BTreeMap<String, usize>,
+    existing: &BTreeMap<String, Found>,
     overrides: TopicOverrides,
     report: &mut Report,
 ) -> Result<(), KafkaError> {
@@ -251,11 +266,8 @@ async fn compare(
         admin.describe_configs(&specifiers, &options).await.map_err(|error| unreachable(settings, &error))?;
     for ((topic, name), config) in present.iter().zip(configs) {
         let partitions = overrides.partitions.unwrap_or(topic.partitions);
-        let found = existing.get(name).copied().unwrap_or(0);
-        if usize::try_from(partitions).is_ok_and(|wanted| found < wanted) {
-            report.mismatches.push(format!(
-                "{name} has {found} partitions instead of {partitions}; stop all publishers first, then: kafka-topics.sh --alter --topic {name} --partitions {partitions}"
-            ));
+        if let Some(found) = existing.get(name) {
+            report.mismatches.extend(fit::misfits(name, *found, partitions, replication(overrides)));
         }
         let Ok(config) = config else { continue };
         let value = |key: &str| config.get(key).and_then(|entry| entry.value.clone()).unwrap_or_default();

@@ -23,6 +23,7 @@ pub mod committer;
 pub mod consumer;
 pub mod done_set;
 pub mod error;
+mod fit;
 pub mod groups;
 pub mod journal;
 pub mod ledger;

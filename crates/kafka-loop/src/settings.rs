@@ -102,16 +102,19 @@ impl KafkaSettings {
 
     pub(crate) fn consumer(&self, group: &str) -> ClientConfig {
         let mut config = self.client();
+        if !self.groups_are_kept_by_the_broker() {
+            config
+                .set("partition.assignment.strategy", "cooperative-sticky")
+                // The defaults stall every partition 3 s at a join and 45 s after a kill.
+                .set("session.timeout.ms", "6000")
+                .set("heartbeat.interval.ms", "1000");
+        }
         config
             .set("group.id", self.group(group))
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             // A lost position stops the service and says so; it never silently rewinds or skips.
             .set("auto.offset.reset", "error")
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            // The defaults stall every partition 3 s at a join and 45 s after a kill.
-            .set("session.timeout.ms", "6000")
-            .set("heartbeat.interval.ms", "1000")
             .set("fetch.wait.max.ms", "100")
             // Without this a consumer slower than the network stalls a second at a time.
             .set("fetch.queue.backoff.ms", "10")
@@ -119,5 +122,30 @@ impl KafkaSettings {
             .set("queued.max.messages.kbytes", "16384")
             .set("queued.min.messages", "20000");
         config
+    }
+
+    /// Whether `group.protocol=consumer` is set. Then the broker assigns partitions and says how long a member may be silent, and
+    /// the client refuses settings of its own for that.
+    fn groups_are_kept_by_the_broker(&self) -> bool {
+        self.extra
+            .iter()
+            .any(|(name, value)| name == "group.protocol" && value.eq_ignore_ascii_case("consumer"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_broker_keeps_the_groups_its_settings_are_left_out() {
+        let of_the_group = ["partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms"];
+        let plain = KafkaSettings::plain("127.0.0.1:1", "");
+        let ours = plain.consumer("g");
+        assert!(of_the_group.iter().all(|name| ours.get(name).is_some()));
+        let extra = vec![("group.protocol".to_owned(), "consumer".to_owned())];
+        let theirs = KafkaSettings { extra, ..plain }.consumer("g");
+        assert!(of_the_group.iter().all(|name| theirs.get(name).is_none()));
+        assert_eq!(theirs.get("group.protocol"), Some("consumer"));
     }
 }

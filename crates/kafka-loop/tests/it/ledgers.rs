@@ -55,7 +55,17 @@ async fn records_that_finish_in_any_order_are_read_again_only_when_they_were_unf
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_member_takes_over_half_and_nothing_is_lost() {
-    let settings = platform("two-members", 4).await;
+    two_members(platform("two-members", 4).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_the_broker_keeps_shares_its_partitions_and_loses_nothing() {
+    let settings = platform("kept-group", 4).await;
+    let extra = vec![("group.protocol".to_owned(), "consumer".to_owned())];
+    two_members(KafkaSettings { extra, ..settings }).await;
+}
+
+async fn two_members(settings: KafkaSettings) {
     publish(&settings, topics::DELIVERIES, 2_000).await;
     let seen: Arc<Mutex<BTreeMap<usize, usize>>> = Arc::default();
     let stops = [CancellationToken::new(), CancellationToken::new()];

@@ -13,6 +13,8 @@ mod batches;
 #[cfg(test)]
 mod broker;
 #[cfg(test)]
+mod fit;
+#[cfg(test)]
 mod holds;
 #[cfg(test)]
 mod ledgers;
