@@ -3,7 +3,11 @@
 //! Before routing it does what the gateway of the existing service did (contract §10, trap 1): doubled slashes collapse, and one
 //! trailing slash is ignored. Every answer says that nobody may keep it, and that it is what its content type says.
 
-use std::{net::SocketAddr, str::FromStr};
+use std::{
+    net::SocketAddr,
+    str::FromStr,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use axum::{
     Router, ServiceExt,
@@ -16,16 +20,53 @@ use http::{HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
 use service::{problem::Problem, trace};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower::Layer;
-use tower::util::{MapRequestLayer, MapResponseLayer};
+use tower::{
+    Layer, ServiceExt as _,
+    util::{MapRequestLayer, MapResponseLayer},
+};
 use tower_http::catch_panic::CatchPanicLayer;
+
+/// How long a client should wait for services that have not begun.
+const BEGINS_WITHIN_S: u32 = 5;
+
+/// The routes of an address. More of them may come while they are served.
+#[derive(Clone)]
+pub struct Routes(Arc<RwLock<Router>>);
+
+impl Routes {
+    /// All there will be.
+    pub fn all(routes: Router) -> Self {
+        Self(Arc::new(RwLock::new(whole(routes))))
+    }
+
+    /// Those that are there already. What is none of them is answered 503, until [`Routes::complete`].
+    pub fn first(routes: Router) -> Self {
+        let routes = routes.method_not_allowed_fallback(not_begun).fallback(not_begun);
+        Self(Arc::new(RwLock::new(guarded(routes))))
+    }
+
+    /// These instead, and there will be no others.
+    pub fn complete(&self, routes: Router) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = whole(routes);
+    }
+
+    fn now(&self) -> Router {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn not_begun() -> Problem {
+    Problem::unavailable("not-begun", BEGINS_WITHIN_S)
+        .detail("This service waits for its database. Repeating is safe.")
+}
 
 /// Serves `routes` on `listener` until `stop`, then finishes the requests in hand.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    let service = MapRequestLayer::new(normalise).layer(whole(routes));
+pub async fn serve(listener: TcpListener, routes: Routes, stop: CancellationToken) -> anyhow::Result<()> {
+    let present = Router::new().fallback(move |request: Request| routes.now().oneshot(request));
+    let service = MapRequestLayer::new(normalise).layer(present);
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delay");
@@ -39,17 +80,16 @@ pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToke
 /// The routes with what every one of them has: a problem where there is no such path or method, and where we fail; refusals carry the
 /// id of their request.
 fn whole(routes: Router) -> Router {
+    guarded(routes.method_not_allowed_fallback(other_method).fallback(unknown))
+}
+
+fn guarded(routes: Router) -> Router {
     let panicked = CatchPanicLayer::custom(|_| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal")
             .detail("The request failed on our side.")
             .into_response()
     });
-    routes
-        .method_not_allowed_fallback(other_method)
-        .fallback(unknown)
-        .layer(panicked)
-        .layer(from_fn(trace::refusals))
-        .layer(MapResponseLayer::new(not_kept))
+    routes.layer(panicked).layer(from_fn(trace::refusals)).layer(MapResponseLayer::new(not_kept))
 }
 
 /// Answers are for who asked: no cache keeps them, and no browser guesses what they are.

@@ -1,6 +1,7 @@
-//! Any set of the four services in one process: built first (sockets bound, Kafka and Postgres reached), then run.
+//! Any set of the four services in one process: built first (sockets bound, Kafka reached), then run. What needs the database
+//! begins when it answers; ingest needs none, and does not wait for it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use access::Access;
 use anyhow::Context;
@@ -11,11 +12,11 @@ use service::{
     lifecycle::{Lifecycle, Stage},
     prometheus::Registry,
 };
-use store::Store;
+use store::{Store, StoreError};
 use tokio::net::TcpListener;
 
 use crate::{
-    facade,
+    facade::{self, Routes},
     settings::{Service, Settings},
 };
 
@@ -32,8 +33,13 @@ pub struct Platform {
     producer: Producer,
 }
 
-struct Parts<'a> {
-    settings: &'a Settings,
+/// How long the database is asked whether it answers, and the pause before it is asked again.
+const ASK: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What the services are started with.
+struct Parts {
+    settings: Settings,
     life: Lifecycle,
     registry: Registry,
     producer: Producer,
@@ -44,7 +50,7 @@ impl Platform {
     /// Reaches what the services need, binds the sockets and starts every part.
     ///
     /// # Errors
-    /// When a socket is taken, Kafka or Postgres does not answer, or a topic does not fit.
+    /// When a socket is taken, Kafka does not answer, or a topic does not fit.
     pub async fn start(mut settings: Settings) -> anyhow::Result<Self> {
         let public = TcpListener::bind(settings.listen)
             .await
@@ -55,25 +61,26 @@ impl Platform {
         prepare_topics(&settings).await?;
         let (life, registry) = (Lifecycle::new(), Registry::new());
         watch_clients(&mut settings, &registry, &life)?;
-        let parts = Parts {
-            producer: Producer::new(&settings.kafka)?,
-            life,
-            registry,
-            access: Access::new(&settings.access)?,
-            settings: &settings,
-        };
-        let routes = start_services(&parts).await?;
         let (public_at, admin_at) = (public.local_addr()?, admin.local_addr()?);
-        let Parts { life, registry, producer, .. } = parts;
-        let admin_routes = service::admin::router(registry.clone(), life.clone());
-        // The admin port answers until the end, so that a probe can see the stop.
+        let (services, producer) = (settings.services.clone(), Producer::new(&settings.kafka)?);
+        let access = Access::new(&settings.access)?;
+        let parts = Parts {
+            settings,
+            life: life.clone(),
+            registry: registry.clone(),
+            producer: producer.clone(),
+            access,
+        };
+        let routes = start_services(parts)?;
+        let admin_routes = Routes::all(service::admin::router(registry.clone(), life.clone()));
+        // It answers when every condition of readiness is known, and until the end, so that a probe can see the stop.
         life.spawn(Stage::Output, "admin port", |stop| facade::serve(admin, admin_routes, stop));
-        let has_http = settings.services.has_http();
+        let has_http = services.has_http();
         if has_http {
             life.spawn(Stage::Http, "public port", |stop| facade::serve(public, routes, stop));
         }
         tracing::info!(
-            services = ?settings.services.0, public = has_http.then(|| public_at.to_string()), admin = %admin_at,
+            services = ?services.0, public = has_http.then(|| public_at.to_string()), admin = %admin_at,
             "the platform runs"
         );
         Ok(Self { life, public: has_http.then_some(public_at), admin: admin_at, registry, producer })
@@ -119,21 +126,14 @@ async fn prepare_topics(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn connect_store(settings: &Settings) -> anyhow::Result<Store> {
-    let store = Store::connect(&settings.store)?;
-    if settings.migrate {
-        store.migrate().await.context("the migrations did not run")?;
-    }
-    Ok(store)
-}
-
-async fn start_services(parts: &Parts<'_>) -> anyhow::Result<Router> {
-    let Parts { settings, life, registry, producer, access } = parts;
+/// Starts ingest, and a part that starts the others when the database answers.
+fn start_services(parts: Parts) -> anyhow::Result<Routes> {
+    let Parts { settings, life, registry, producer, access } = &parts;
     access.register_metrics(registry)?;
-    let services = &settings.services;
     let mut routes = Router::new();
-    if services.has(Service::Ingest) {
+    if settings.services.has(Service::Ingest) {
         producer.decides(life.readiness("appends"));
+        life.is_decided_by("appends");
         let state = ingest::Ingest::new(
             settings.ingest.clone(),
             producer.clone(),
@@ -142,10 +142,45 @@ async fn start_services(parts: &Parts<'_>) -> anyhow::Result<Router> {
         )?;
         routes = routes.merge(ingest::router(state));
     }
-    if !services.has_store() {
-        return Ok(routes);
+    if !settings.services.has_store() {
+        return Ok(Routes::all(routes));
     }
-    let store = connect_store(settings).await?;
+    let served = Routes::first(routes.clone());
+    let (life, later) = (life.clone(), served.clone());
+    let ready = life.readiness("database");
+    life.spawn(Stage::Loops, "services with a database", |stop| async move {
+        let Some(store) = stop.run_until_cancelled(reached_store(&parts.settings)).await else {
+            return Ok(());
+        };
+        later.complete(start_with_store(&parts, store?, routes)?);
+        ready.set(true);
+        stop.cancelled().await;
+        Ok(())
+    });
+    Ok(served)
+}
+
+/// The database, once it answers and has its schema.
+async fn reached_store(settings: &Settings) -> anyhow::Result<Store> {
+    let store = Store::connect(&settings.store)?;
+    loop {
+        let reached = if settings.migrate { store.migrate().await } else { store.answers(ASK).await };
+        match reached {
+            Ok(()) => return Ok(store),
+            Err(error @ StoreError::Unavailable(_)) => {
+                let error = anyhow::Error::new(error);
+                tracing::warn!(error = format!("{error:#}"), "services wait for the database");
+                tokio::time::sleep(AGAIN).await;
+            }
+            Err(error) => return Err(error).context("the migrations did not run"),
+        }
+    }
+}
+
+/// Starts what needs the database, and adds its routes.
+fn start_with_store(parts: &Parts, store: Store, mut routes: Router) -> anyhow::Result<Router> {
+    let Parts { settings, life, registry, producer, access } = parts;
+    let services = &settings.services;
     if services.has(Service::Projector) {
         let (store, producer) = (store.clone(), producer.clone());
         let needs = projector::Needs { kafka: &settings.kafka, store, producer, registry, life };

@@ -241,6 +241,43 @@ async fn with_the_database_down_publishing_and_pushing_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_starts_without_the_database_publishes_and_the_rest_begins_when_it_answers() {
+    let stack = own_stack().await;
+    let world = World::on("nodbstart", stack.brokers(), stack.database_url()).await;
+    stack.kill_postgres().await.unwrap();
+    let mut process = Process::begin(&world, ALL);
+    let client = world.client(process.public);
+    until("events are accepted without the database", || async {
+        match client.publish(&generic("early", "/party/1")).await {
+            Some(status) if status == 200 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    // The process takes requests, because publishing works, and says what does not.
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let readiness = http.get(format!("http://{}/readyz", process.admin)).send().await.unwrap();
+    assert_eq!(readiness.status(), 200);
+    assert_eq!(readiness.text().await.unwrap(), "ready\nnot ready: database\n");
+    for path in ["/events/api/v1/events?after=0", "/events/api/v1/subscriptions", "/health"] {
+        let answer = client.get(path).send().await.unwrap();
+        assert_eq!(answer.status(), 503, "{path}");
+        assert!(answer.headers().contains_key("retry-after"), "{path}");
+    }
+    stack.start_postgres().await.unwrap();
+    process.ready().await;
+    until("what was accepted early is in the feed", || async {
+        let feed = whole_feed(&client).await;
+        if feed.contains_key("early") { Ok(()) } else { Err(format!("{feed:?}")) }
+    })
+    .await;
+    client.subscribe_and_wait(&world.receiver.url("late")).await;
+    until_subscribed(&world, &client, "late").await;
+    assert!(process.terminate().await.success(), "{}", process.log());
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_the_broker_down_publishing_answers_503_and_nothing_grows() {
     let stack = own_stack().await;
     let mut world = World::on("nolog", stack.brokers(), stack.database_url()).await;

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,12 +16,15 @@ use platform_tests::{
     wait::until,
     world::{RESOURCE, World},
 };
-use tokio::task::JoinSet;
+use serde_json::json;
+use tokio::{sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::{own_stack, seed, until_subscribed};
 
 const PUBLISHERS: usize = 8;
+/// The party of the events that tell whether everything goes on.
+const PROBES: &str = "/party/1000";
 /// Longer than a broker may be away before it is fenced.
 const HANGS_FOR: Duration = Duration::from_secs(12);
 
@@ -33,11 +36,11 @@ enum Fault {
 }
 
 /// How many events each publisher has got accepted; their ids are `publisher-number`.
-type Accepted = Arc<Mutex<BTreeMap<usize, usize>>>;
+type Accepted = Arc<std::sync::Mutex<BTreeMap<usize, usize>>>;
 
 /// Publishes one event after the other, each until it is accepted.
 async fn publish(client: Client, publisher: usize, accepted: Accepted, stop: CancellationToken) {
-    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
     let mut n = 0;
     while !stop.is_cancelled() {
         let event = generic(&format!("{publisher}-{n}"), &format!("/party/{publisher}"));
@@ -54,16 +57,28 @@ async fn publish(client: Client, publisher: usize, accepted: Accepted, stop: Can
     }
 }
 
-/// The ids of the whole feed in its order; none while it does not answer.
-async fn feed(client: &Client) -> Option<Vec<String>> {
-    let (mut after, mut ids) = ("0".to_owned(), Vec::new());
-    loop {
-        let path = format!("/events/api/v1/events?resource={RESOURCE}&after={after}&size=1000");
-        let page = client.try_page(&path).await.filter(|page| page.status == 200)?;
-        ids.extend(page.events.iter().map(|event| event["id"].as_str().unwrap().to_owned()));
-        after = page.cursor?;
-        if page.next.is_none() {
-            return Some(ids);
+/// A reader who follows the feed by its cursor through all faults.
+#[derive(Default)]
+struct Reading {
+    after: Option<String>,
+    ids: Vec<String>,
+}
+
+impl Reading {
+    /// Reads on to the end.
+    async fn on(&mut self, client: &Client) -> Result<(), String> {
+        loop {
+            let after = self.after.as_deref().unwrap_or("0");
+            let path = format!("/events/api/v1/events?resource={RESOURCE}&after={after}&size=1000");
+            let page = client.try_page(&path).await.ok_or("the feed does not answer")?;
+            if page.status != 200 {
+                return Err(page.status.to_string());
+            }
+            self.ids.extend(page.events.iter().map(|event| event["id"].as_str().unwrap().to_owned()));
+            self.after = page.cursor;
+            if page.next.is_none() {
+                return Ok(());
+            }
         }
     }
 }
@@ -74,6 +89,7 @@ struct Site {
     services: BTreeMap<&'static str, Process>,
     reader: Client,
     writer: Client,
+    feed: Mutex<Reading>,
 }
 
 impl Site {
@@ -87,7 +103,7 @@ impl Site {
         }
         let reader = world.client(services["query-api"].public);
         let writer = world.client(services["ingest"].public);
-        Self { stack, world, services, reader, writer }
+        Self { stack, world, services, reader, writer, feed: Mutex::default() }
     }
 
     async fn hang(&self, fault: Fault) {
@@ -102,7 +118,7 @@ impl Site {
 
     async fn is_accepted(&self, kind: &str, when: &str) -> String {
         let id = format!("{kind}-{}", uuid::Uuid::new_v4());
-        let event = generic(&id, "/party/1000");
+        let event = generic(&id, PROBES);
         until(&format!("a publish is accepted {when}"), || async {
             match self.writer.publish(&event).await {
                 Some(status) if status == 200 => Ok(()),
@@ -117,13 +133,14 @@ impl Site {
     async fn goes_on(&mut self) {
         let id = self.is_accepted("after", "again").await;
         until("the feed goes on", || async {
-            let feed = feed(&self.reader).await.ok_or("no answer")?;
-            if feed.contains(&id) { Ok(()) } else { Err(format!("{} others are there", feed.len())) }
+            let mut feed = self.feed.lock().await;
+            feed.on(&self.reader).await?;
+            if feed.ids.contains(&id) { Ok(()) } else { Err(format!("{} others are there", feed.ids.len())) }
         })
         .await;
         until("the webhook goes on", || async {
-            let delivered = self.world.receiver.delivered("frozen");
-            if delivered.contains_key(&id) { Ok(()) } else { Err(format!("{} others are", delivered.len())) }
+            let delivered = self.world.receiver.delivered("probes");
+            if delivered.contains_key(&id) { Ok(()) } else { Err(format!("{delivered:?}")) }
         })
         .await;
         for (name, process) in &mut self.services {
@@ -163,7 +180,11 @@ async fn after_kafka_and_postgres_hung_everything_goes_on_nothing_is_lost_and_or
     let seed = seed();
     println!("FAULT_SEED={seed}");
     let mut site = Site::start().await;
-    site.reader.subscribe_and_wait(&site.world.receiver.url("frozen")).await;
+    let receiver = &site.world.receiver;
+    let probes =
+        json!({"endPoint": receiver.url("probes"), "resourceFilter": RESOURCE, "subjectFilter": PROBES});
+    site.reader.validated(site.reader.subscribe_with(&probes).await).await;
+    site.reader.subscribe_and_wait(&receiver.url("frozen")).await;
     until_subscribed(&site.world, &site.writer, "frozen").await;
     let (accepted, stop) = (Accepted::default(), CancellationToken::new());
     let mut publishers = JoinSet::new();
@@ -183,25 +204,27 @@ async fn after_kafka_and_postgres_hung_everything_goes_on_nothing_is_lost_and_or
         ended.unwrap();
     }
     let accepted = accepted.lock().unwrap().clone();
-    until("every accepted event is in the feed and delivered", || async {
-        let feed: BTreeSet<String> =
-            feed(&site.reader).await.ok_or("the feed does not answer")?.into_iter().collect();
-        let delivered = site.world.receiver.delivered("frozen");
-        let ids = accepted
-            .iter()
-            .flat_map(|(publisher, count)| (0..*count).map(move |n| format!("{publisher}-{n}")));
-        let open: Vec<String> =
-            ids.filter(|id| !delivered.contains_key(id) || !feed.contains(id)).take(3).collect();
-        if open.is_empty() { Ok(()) } else { Err(format!("{open:?} and maybe more are not")) }
+    let ids = accepted
+        .iter()
+        .flat_map(|(publisher, count)| (0..*count).map(move |n| format!("{publisher}-{n}")))
+        .collect::<BTreeSet<String>>();
+    until("every accepted event is in the feed", || async {
+        let mut feed = site.feed.lock().await;
+        feed.on(&site.reader).await?;
+        let read: BTreeSet<&String> = feed.ids.iter().collect();
+        let open = ids.iter().filter(|id| !read.contains(id)).count();
+        if open == 0 { Ok(()) } else { Err(format!("{open} are not")) }
     })
     .await;
-    let feed = feed(&site.reader).await.unwrap();
-    (0..PUBLISHERS).for_each(|publisher| is_in_order(&feed, publisher));
-    println!(
-        "{} accepted, {} delivered",
-        accepted.values().sum::<usize>(),
-        site.world.receiver.events("frozen").len()
-    );
+    until("every accepted event is delivered", || async {
+        let delivered = site.world.receiver.delivered("frozen");
+        let open = ids.iter().filter(|id| !delivered.contains_key(*id)).count();
+        if open == 0 { Ok(()) } else { Err(format!("{open} are not")) }
+    })
+    .await;
+    let read = std::mem::take(&mut site.feed.lock().await.ids);
+    (0..PUBLISHERS).for_each(|publisher| is_in_order(&read, publisher));
+    println!("{} accepted, {} delivered", ids.len(), site.world.receiver.events("frozen").len());
     let Site { stack, services, .. } = site;
     drop(services);
     stack.stop().await;

@@ -15,7 +15,7 @@ struct Admin {
 /// The routes of the admin port.
 ///
 /// * `/livez`: 200 while no part has died, else 503.
-/// * `/readyz`: 200 when every readiness condition holds, else 503 with the missing ones.
+/// * `/readyz`: 200 when the readiness conditions that decide hold, else 503; with the missing ones in either case.
 /// * `/metrics`: the Prometheus text format 0.0.4.
 pub fn router(registry: Registry, life: Lifecycle) -> Router {
     Router::new()
@@ -34,11 +34,14 @@ async fn livez(State(admin): State<Admin>) -> (StatusCode, &'static str) {
 }
 
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
-    let missing = admin.life.not_ready();
-    if missing.is_empty() {
-        (StatusCode::OK, "ready\n".to_owned())
+    let missing = match admin.life.not_ready() {
+        none if none.is_empty() => String::new(),
+        missing => format!("not ready: {}\n", missing.join(", ")),
+    };
+    if admin.life.takes_requests() {
+        (StatusCode::OK, format!("ready\n{missing}"))
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", ")))
+        (StatusCode::SERVICE_UNAVAILABLE, missing)
     }
 }
 

@@ -74,6 +74,7 @@ struct Inner {
     first_death: watch::Sender<Option<Arc<Died>>>,
     stop_requested: CancellationToken,
     readiness: Mutex<BTreeMap<&'static str, bool>>,
+    decisive: Mutex<Option<&'static str>>,
 }
 
 struct Parts {
@@ -114,6 +115,7 @@ impl Lifecycle {
                 first_death: watch::Sender::new(None),
                 stop_requested: CancellationToken::new(),
                 readiness: Mutex::default(),
+                decisive: Mutex::default(),
             }),
         }
     }
@@ -151,6 +153,20 @@ impl Lifecycle {
             missing.push("stopping");
         }
         missing
+    }
+
+    /// From now on this condition alone decides whether the process takes requests; the others are told beside it.
+    pub fn is_decided_by(&self, name: &'static str) {
+        *lock(&self.inner.decisive) = Some(name);
+    }
+
+    /// Whether the process takes requests: it is not stopping, and what decides holds.
+    pub fn takes_requests(&self) -> bool {
+        let missing = self.not_ready();
+        match *lock(&self.inner.decisive) {
+            Some(name) => !self.is_stopping() && !missing.contains(&name),
+            None => missing.is_empty(),
+        }
     }
 
     /// Whether no part has died.
@@ -318,7 +334,22 @@ mod tests {
         let (a, b) = (life.readiness("a"), life.readiness("b"));
         a.set(true);
         assert_eq!(life.not_ready(), ["b"]);
+        assert!(!life.takes_requests());
         b.set(true);
         assert!(life.not_ready().is_empty());
+        assert!(life.takes_requests());
+    }
+
+    #[tokio::test]
+    async fn where_one_condition_decides_the_others_are_only_told() {
+        let life = Lifecycle::new();
+        let (a, _b) = (life.readiness("a"), life.readiness("b"));
+        life.is_decided_by("a");
+        assert!(!life.takes_requests());
+        a.set(true);
+        assert!(life.takes_requests());
+        assert_eq!(life.not_ready(), ["b"]);
+        life.shutdown().await.unwrap();
+        assert!(!life.takes_requests(), "a process that stops takes no requests");
     }
 }

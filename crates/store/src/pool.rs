@@ -150,7 +150,8 @@ impl Store {
                 return Err(error.into());
             }
         }
-        MIGRATIONS.run(&mut *connection).await.map_err(|error| {
+        // `run`, which does the same, gives a future that cannot move between threads.
+        MIGRATIONS.run_direct(None, &mut *connection, false).await.map_err(|error| {
             if let sqlx::migrate::MigrateError::Execute(error) = error {
                 error.into()
             } else {
