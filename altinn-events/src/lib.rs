@@ -11,3 +11,4 @@ pub mod commands;
 pub mod facade;
 pub mod platform;
 pub mod settings;
+pub mod starts;

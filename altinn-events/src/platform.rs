@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use crate::{
     facade::{self, Routes},
     settings::{Service, Settings},
+    starts,
 };
 
 /// A running set of services.
@@ -149,7 +150,7 @@ fn start_services(parts: Parts) -> anyhow::Result<Routes> {
     let (life, later) = (life.clone(), served.clone());
     let ready = life.readiness("database");
     life.spawn(Stage::Loops, "services with a database", |stop| async move {
-        let Some(store) = stop.run_until_cancelled(reached_store(&parts.settings)).await else {
+        let Some(store) = stop.run_until_cancelled(settled_store(&parts.settings)).await else {
             return Ok(());
         };
         later.complete(start_with_store(&parts, store?, routes)?);
@@ -158,6 +159,15 @@ fn start_services(parts: Parts) -> anyhow::Result<Routes> {
         Ok(())
     });
     Ok(served)
+}
+
+/// The database, once it answers and has its schema, and every group of ours a position to start from.
+async fn settled_store(settings: &Settings) -> anyhow::Result<Store> {
+    let store = reached_store(settings).await?;
+    if settings.topics {
+        starts::settle(&settings.kafka, &store, &settings.services).await?;
+    }
+    Ok(store)
 }
 
 /// The database, once it answers and has its schema.

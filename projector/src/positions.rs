@@ -10,7 +10,7 @@ use store::{Advance, Store, StoreError};
 pub struct Positions(BTreeMap<i32, i64>);
 
 impl Positions {
-    /// Reads the stored positions, or makes them from the committed ones.
+    /// Reads the stored positions; a partition without one starts with its oldest kept record.
     ///
     /// # Errors
     /// As [`handler_error`].
@@ -18,9 +18,9 @@ impl Positions {
         &mut self,
         store: &Store,
         topic: &str,
-        committed: &[(i32, i64)],
+        oldest: &[(i32, i64)],
     ) -> Result<Vec<(i32, i64)>, HandlerError> {
-        let starts = store.start_positions(topic, committed).await.map_err(handler_error)?;
+        let starts = store.start_positions(topic, oldest).await.map_err(handler_error)?;
         self.0.extend(starts.iter().copied());
         Ok(starts)
     }

@@ -150,9 +150,9 @@ impl<K: Kind> Projection<K> {
 }
 
 impl<K: Kind> BatchHandler for Projection<K> {
-    async fn positions(&mut self, committed: Vec<(i32, i64)>) -> Result<Vec<(i32, i64)>, HandlerError> {
+    async fn positions(&mut self, oldest: Vec<(i32, i64)>) -> Result<Vec<(i32, i64)>, HandlerError> {
         self.parked.clear();
-        self.positions.load(&self.store, K::TOPIC, &committed).await
+        self.positions.load(&self.store, K::TOPIC, &oldest).await
     }
 
     async fn handle(&mut self, batch: Vec<Record>) -> Result<(), HandlerError> {

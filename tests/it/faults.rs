@@ -78,11 +78,11 @@ async fn whole_feed(client: &Client) -> BTreeMap<String, usize> {
 /// Where undelivered events are: what the log says of them, and which group has not read to its end.
 async fn whereabouts(world: &World, reader: &Client, subscription: i64, open: &[&String]) -> String {
     let mut told = format!("{} are not, such as {:?};", open.len(), open.first());
-    for (group, topics) in groups::all() {
-        for topic in topics {
-            let lag = admin::lag(&world.kafka(), group, topic).await.unwrap_or(-1);
+    for group in groups::all() {
+        for topic in group.topics {
+            let lag = admin::lag(&world.kafka(), group.name, topic).await.unwrap_or(-1);
             if lag != 0 {
-                told += &format!(" {group} is {lag} behind on {topic};");
+                told += &format!(" {} is {lag} behind on {topic};", group.name);
             }
         }
     }

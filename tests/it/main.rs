@@ -25,4 +25,5 @@ mod repeat;
 mod rights;
 mod roundtrip;
 mod shutdown;
+mod starts;
 mod webhook;

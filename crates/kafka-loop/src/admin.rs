@@ -10,16 +10,15 @@ use rdkafka::{
     TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
-    consumer::{BaseConsumer, CommitMode, Consumer},
+    consumer::{BaseConsumer, Consumer},
     error::RDKafkaErrorCode,
-    topic_partition_list::Offset,
 };
 
 use crate::{
     error::KafkaError,
     fit::{self, Found},
-    groups,
     settings::KafkaSettings,
+    starts,
 };
 
 const ANSWER: Duration = Duration::from_secs(10);
@@ -61,7 +60,7 @@ pub async fn answers(brokers: &str, wait: Duration) -> Result<(), KafkaError> {
     .await
 }
 
-/// Creates what is missing, commits start positions, reports what differs. Safe to repeat and to run from many processes.
+/// Creates what is missing, commits start positions on what was never written, reports what differs. Safe to repeat and to run from many processes.
 ///
 /// # Errors
 /// [`KafkaError`] when the brokers do not answer or refuse.
@@ -78,12 +77,12 @@ pub async fn ensure_topics(
         report.created = create(settings, topics, &missing, overrides).await?;
     }
     compare(settings, topics, &existing, overrides, &mut report).await?;
-    let settings = settings.clone();
+    let (settings, created) = (settings.clone(), report.created.clone());
     let names: Vec<String> = topics.all().iter().map(|topic| settings.topic(&topic.name)).collect();
     let twins = [topics::DELIVERIES, topics::DUE].map(|topic| settings.topic(topic));
     let (seen, positioned) = blocking(move || {
         let seen = wait_for_topics(&settings, &names, LEADERS)?;
-        let positioned = start_positions(&settings, &seen)?;
+        let positioned = starts::start_on_unwritten(&settings, &seen, &created)?;
         Ok((seen, positioned))
     })
     .await?;
@@ -187,6 +186,18 @@ async fn topics_of(settings: &KafkaSettings) -> Result<BTreeMap<String, Found>, 
             .collect())
     })
     .await
+}
+
+/// Every topic of the brokers by full name, with its partitions.
+pub(crate) fn topics_with_partitions(
+    settings: &KafkaSettings,
+) -> Result<BTreeMap<String, Vec<i32>>, KafkaError> {
+    let consumer: BaseConsumer = settings.client().create().map_err(setup)?;
+    let metadata = consumer.fetch_metadata(None, ANSWER).map_err(|error| unreachable(settings, &error))?;
+    let named = metadata.topics().iter().map(|topic| {
+        (topic.name().to_owned(), topic.partitions().iter().map(|partition| partition.id()).collect())
+    });
+    Ok(named.collect())
 }
 
 fn replication(overrides: TopicOverrides) -> i32 {
@@ -327,58 +338,6 @@ fn wait_for_topics(
         // Serves the client while it waits.
         drop(consumer.poll(Duration::from_millis(50)));
     }
-}
-
-/// Commits offset 0, or the oldest kept one, for groups that have no position at all on a topic.
-fn start_positions(
-    settings: &KafkaSettings,
-    topics: &BTreeMap<String, Vec<i32>>,
-) -> Result<Vec<(String, String)>, KafkaError> {
-    let mut done = Vec::new();
-    for (group, names) in groups::all() {
-        let consumer: BaseConsumer = settings.consumer(group).create().map_err(setup)?;
-        let mut list = TopicPartitionList::new();
-        for name in names.iter().map(|name| settings.topic(name)) {
-            for partition in topics.get(&name).into_iter().flatten() {
-                list.add_partition(&name, *partition);
-            }
-        }
-        let committed = patiently(settings, &consumer, || consumer.committed_offsets(list.clone(), ANSWER))?;
-        let mut fresh: BTreeMap<String, Vec<i32>> = BTreeMap::new();
-        for element in committed.elements() {
-            if !matches!(element.offset(), Offset::Offset(_)) {
-                fresh.entry(element.topic().to_owned()).or_default().push(element.partition());
-            }
-        }
-        // A topic where only some positions are absent has lost them: that is for a person to decide.
-        fresh.retain(|topic, partitions| topics.get(topic).is_some_and(|all| all.len() == partitions.len()));
-        let mut list = TopicPartitionList::new();
-        for (topic, partitions) in &fresh {
-            for partition in partitions {
-                let low = oldest_offset(settings, &consumer, topic, *partition)?;
-                list.add_partition_offset(topic, *partition, Offset::Offset(low)).map_err(setup)?;
-            }
-            done.push((settings.group(group), topic.clone()));
-        }
-        if list.count() > 0
-            && let Err(error) = consumer.commit(&list, CommitMode::Sync)
-        {
-            // Another process may have set them and joined since; the loop itself checks for positions.
-            tracing::info!(group, %error, "start positions were not committed");
-        }
-    }
-    Ok(done)
-}
-
-/// The oldest kept offset.
-fn oldest_offset(
-    settings: &KafkaSettings,
-    consumer: &BaseConsumer,
-    topic: &str,
-    partition: i32,
-) -> Result<i64, KafkaError> {
-    let (low, _) = patiently(settings, consumer, || consumer.fetch_watermarks(topic, partition, ANSWER))?;
-    Ok(low)
 }
 
 /// Asks again for a while: a partition that was just created may not know its leader yet, and a broker that has just started

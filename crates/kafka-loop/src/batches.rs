@@ -2,7 +2,7 @@
 //!
 //! One thread owns the consumer. While the handler stores one batch the next is collected, so that the log and the store work
 //! at the same time; two batches are never stored at once. The handler stores its own positions with its data and says where
-//! each partition starts ([`BatchHandler::positions`]); the position committed to Kafka is for lag tools.
+//! each partition starts ([`BatchHandler::positions`]); the position committed to Kafka is for lag tools, and never read.
 //!
 //! Bounds: one batch being stored and one being collected, each within [`BatchOptions`]. While a batch is stored for longer
 //! than [`PATIENCE`] and the next one is full, the consumer is paused and polled, so that the group never expels us.
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     collected::Collected,
-    consumer::{CommitPoint, Member, Place, Report},
+    consumer::{CommitPoint, Member, Place, Report, Starts},
     error::LoopError,
     ledger_loop::PATIENCE,
     record::Record,
@@ -66,10 +66,10 @@ pub enum HandlerError {
 
 /// Stores batches.
 pub trait BatchHandler: Send + 'static {
-    /// Where each partition starts, given the group's committed positions.
+    /// Where each partition starts, given the oldest offset that it keeps: the stored position, or that one without any.
     fn positions(
         &mut self,
-        committed: Vec<(i32, i64)>,
+        oldest: Vec<(i32, i64)>,
     ) -> impl Future<Output = Result<Vec<(i32, i64)>, HandlerError>> + Send;
 
     /// Stores a batch. Records of one partition are in offset order; the batch is handed over again after
@@ -89,7 +89,7 @@ pub async fn run_batches<H: BatchHandler>(
 ) -> Result<(), LoopError> {
     let thread = |error: String| LoopError::Thread(error);
     let topics = vec![settings.topic(options.topic)];
-    let member = Member::new(settings, options.group, options.group, topics)
+    let member = Member::new(settings, options.group, options.group, topics, Starts::Told)
         .map_err(|error| thread(error.to_string()))?;
     let (end, ended) = oneshot::channel();
     let mut state = LoopState {
@@ -327,13 +327,14 @@ impl<H: BatchHandler> LoopState<H> {
             self.positioned.remove(place);
         }
         let named: Vec<_> = places.iter().map(|(topic, partition)| (topic.to_string(), *partition)).collect();
-        let committed = self.member.committed(&named)?;
-        let committed: Vec<_> =
-            committed.iter().map(|(_, partition, point)| (*partition, point.offset)).collect();
+        let oldest = self.member.oldest(&named)?;
+        if oldest.is_empty() {
+            return Ok(());
+        }
         let mut backoff = BACKOFF_MIN;
         let starts = loop {
-            let committed = committed.clone();
-            match self.ask(|handler| Box::pin(handler.positions(committed)))? {
+            let oldest = oldest.clone();
+            match self.ask(|handler| Box::pin(handler.positions(oldest)))? {
                 Ok(starts) => break starts,
                 Err(HandlerError::Transient(error) | HandlerError::Lost(error)) => {
                     tracing::warn!(

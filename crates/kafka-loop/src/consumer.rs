@@ -23,10 +23,11 @@ use crate::{
     clients::{Watched, let_go},
     committer::Committer,
     error::{KafkaError, LoopError},
+    offsets::{ASK, look_up, patiently, start_at_the_end},
     pulse::Pulses,
     record::Record,
     settings::KafkaSettings,
-    watch::{RENEW_AFTER, Verdict},
+    watch::Verdict,
 };
 
 /// A partition by its topic's full name.
@@ -157,9 +158,19 @@ impl Reports {
     }
 }
 
+/// Where a partition starts that is assigned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Starts {
+    /// At the group's committed position, which must be there.
+    Committed,
+    /// Where the loop says, with [`Member::start_at`]; no committed position is asked for.
+    Told,
+}
+
 pub(crate) struct LoopContext {
     reports: Reports,
     pulses: Pulses,
+    starts: Starts,
 }
 
 impl ClientContext for LoopContext {
@@ -178,6 +189,11 @@ impl ClientContext for LoopContext {
 
 impl ConsumerContext for LoopContext {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(list) = rebalance
+            && self.starts == Starts::Told
+        {
+            start_at_the_end(consumer, list);
+        }
         if let Rebalance::Revoke(list) = rebalance {
             let names = names(list);
             let places: Vec<Place> =
@@ -224,6 +240,7 @@ pub(crate) struct Member {
     pub(crate) reports: Reports,
     pub(crate) group: String,
     short_group: &'static str,
+    starts: Starts,
     settings: KafkaSettings,
     topics: Vec<String>,
     watched: Watched,
@@ -241,17 +258,20 @@ struct Client {
     reports: Reports,
 }
 
-/// Longest single wait for an answer of the broker inside a loop.
-const ASK: Duration = Duration::from_secs(5);
-/// How often in a row a loop asks for positions, [`RENEW_AFTER`] each time, before it gives up and lets the process end.
+/// How often in a row a loop asks for positions, [`patiently`] each time, before it gives up and lets the process end.
 const UNANSWERED_MAX: u32 = 6;
 /// How often a loop looks whether its client is in touch.
 const LOOK: Duration = Duration::from_millis(250);
 
 impl Client {
-    fn make(settings: &KafkaSettings, group: &str, pulses: Pulses) -> Result<Self, KafkaError> {
+    fn make(
+        settings: &KafkaSettings,
+        group: &str,
+        pulses: Pulses,
+        starts: Starts,
+    ) -> Result<Self, KafkaError> {
         let reports = Reports::default();
-        let context = LoopContext { reports: reports.clone(), pulses };
+        let context = LoopContext { reports: reports.clone(), pulses, starts };
         let mut config = settings.consumer(group);
         Pulses::ask(&mut config);
         let consumer: BaseConsumer<LoopContext> =
@@ -268,15 +288,18 @@ impl Member {
         group: &'static str,
         name: &'static str,
         topics: Vec<String>,
+        starts: Starts,
     ) -> Result<Self, KafkaError> {
         let watched = settings.clients.consumer(name);
-        let Client { committer, consumer, reports } = Client::make(settings, group, watched.pulses())?;
+        let Client { committer, consumer, reports } =
+            Client::make(settings, group, watched.pulses(), starts)?;
         let member = Self {
             committer,
             consumer,
             reports,
             group: settings.group(group),
             short_group: group,
+            starts,
             settings: settings.clone(),
             topics,
             watched,
@@ -321,7 +344,7 @@ impl Member {
         let gone = self.assigned();
         let revoked = self.reports.abandon();
         let pulses = self.watched.renewed();
-        let new = Client::make(&self.settings, self.short_group, pulses).map_err(failed)?;
+        let new = Client::make(&self.settings, self.short_group, pulses, self.starts).map_err(failed)?;
         let old = (
             std::mem::replace(&mut self.committer, new.committer),
             std::mem::replace(&mut self.consumer, new.consumer),
@@ -363,11 +386,10 @@ impl Member {
     fn judge(&self, error: &ClientError) -> Result<(), LoopError> {
         let reason = error.to_string();
         let code = error.rdkafka_error_code();
-        let lost_position = code == Some(RDKafkaErrorCode::AutoOffsetReset);
-        let fatal = lost_position
-            || code == Some(RDKafkaErrorCode::Fatal)
-            || matches!(error, ClientError::MessageConsumptionFatal(_));
-        if fatal {
+        if code == Some(RDKafkaErrorCode::AutoOffsetReset) {
+            return Err(LoopError::Outside { group: self.short_group.to_owned(), reason });
+        }
+        if code == Some(RDKafkaErrorCode::Fatal) || matches!(error, ClientError::MessageConsumptionFatal(_)) {
             return Err(LoopError::Consumer { group: self.group.clone(), reason });
         }
         tracing::info!(group = self.group, reason, "the consumer reports an error and goes on");
@@ -384,38 +406,49 @@ impl Member {
         for (topic, partition) in places {
             list.add_partition(topic, *partition);
         }
-        let Some(committed) = self.ask_committed(&list) else {
-            self.unanswered += 1;
-            if self.unanswered >= UNANSWERED_MAX {
-                let reason = "its positions are not to be had".to_owned();
-                return Err(LoopError::Consumer { group: self.group.clone(), reason });
-            }
-            self.renew()?;
-            return Ok(Vec::new());
-        };
-        self.unanswered = 0;
+        let asked = patiently(|| self.consumer.committed_offsets(list.clone(), ASK));
+        let Some(committed) = self.unless_silent(asked)? else { return Ok(Vec::new()) };
         let mut points = Vec::new();
         for element in committed.elements() {
             let (topic, partition) = (element.topic().to_owned(), element.partition());
             let Offset::Offset(offset) = element.offset() else {
-                return Err(LoopError::NoPosition { group: self.group.clone(), topic, partition });
+                let group = self.short_group.to_owned();
+                return Err(LoopError::NoPosition { group, topic, partition });
             };
             points.push((topic, partition, CommitPoint { offset, metadata: element.metadata().to_owned() }));
         }
         Ok(points)
     }
 
-    fn ask_committed(&self, list: &TopicPartitionList) -> Option<TopicPartitionList> {
-        let started = Instant::now();
-        while started.elapsed() < RENEW_AFTER {
-            match self.consumer.committed_offsets(list.clone(), ASK) {
-                Ok(committed) => return Some(committed),
-                Err(error) => {
-                    tracing::info!(group = self.group, %error, "the group's positions are not to be had yet");
-                }
-            }
+    /// The oldest offset that each partition keeps; nothing, as for [`Member::committed`].
+    pub(crate) fn oldest(&mut self, places: &[(String, i32)]) -> Result<Vec<(i32, i64)>, LoopError> {
+        let mut asked = TopicPartitionList::new();
+        for (topic, partition) in places {
+            asked.add_partition_offset(topic, *partition, Offset::Beginning).map_err(|e| self.failed(&e))?;
         }
-        None
+        let asked = patiently(|| look_up(&self.consumer, &asked));
+        let Some(oldest) = self.unless_silent(asked)? else { return Ok(Vec::new()) };
+        let offsets = oldest.elements();
+        Ok(offsets.iter().filter_map(|place| Some((place.partition(), place.offset().to_raw()?))).collect())
+    }
+
+    /// An answer, or nothing: then the client is made anew. Too often in a row ends the loop.
+    fn unless_silent<T>(&mut self, answer: Option<T>) -> Result<Option<T>, LoopError> {
+        if answer.is_some() {
+            self.unanswered = 0;
+            return Ok(answer);
+        }
+        self.unanswered += 1;
+        if self.unanswered >= UNANSWERED_MAX {
+            let reason = "its positions are not to be had".to_owned();
+            return Err(LoopError::Consumer { group: self.group.clone(), reason });
+        }
+        self.renew()?;
+        Ok(None)
+    }
+
+    fn failed(&self, error: &ClientError) -> LoopError {
+        LoopError::Consumer { group: self.group.clone(), reason: error.to_string() }
     }
 
     /// Starts these partitions at these offsets, also when they were started elsewhere before.
@@ -436,7 +469,7 @@ impl Member {
         } else {
             self.consumer.incremental_assign(&list)
         };
-        done.map_err(|error| LoopError::Consumer { group: self.group.clone(), reason: error.to_string() })
+        done.map_err(|error| self.failed(&error))
     }
 
     /// What is assigned now, by full names.

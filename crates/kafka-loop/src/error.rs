@@ -1,5 +1,7 @@
 //! What goes wrong with the log, by what its owner should do about it.
 
+use crate::starts::mended_by;
+
 /// The log could not be reached or refused a request.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaError {
@@ -27,17 +29,23 @@ pub enum KafkaError {
 /// A loop ended. Every variant means: end the process and start again from the committed positions.
 #[derive(Debug, thiserror::Error)]
 pub enum LoopError {
-    /// The group has no position on a partition: it was lost, or `altinn-events topics` never ran.
-    #[error(
-        "group {group} has no position on {topic}/{partition}; run `altinn-events topics`, which sets the start positions"
-    )]
+    /// The group has no position on a partition.
+    #[error("group {group} has no position on {topic}/{partition}. {}", mended_by(.group))]
     NoPosition {
-        /// The group, with its prefix.
+        /// The group, without prefix.
         group: String,
         /// The topic, with its prefix.
         topic: String,
         /// The partition.
         partition: i32,
+    },
+    /// A position of the group is not within what a topic keeps: its records have expired, or the log has lost its end.
+    #[error("a position of group {group} is outside of what its topic keeps ({reason}). {}", mended_by(.group))]
+    Outside {
+        /// The group, without prefix.
+        group: String,
+        /// What the client said.
+        reason: String,
     },
     /// The client reported an error from which it does not recover.
     #[error("the consumer of group {group} failed: {reason}")]

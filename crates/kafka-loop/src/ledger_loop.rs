@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     assignment::Assignment,
     books::Books,
-    consumer::{CommitPoint, Member, Place, Report},
+    consumer::{CommitPoint, Member, Place, Report, Starts},
     done_set,
     error::{KafkaError, LoopError},
     journal,
@@ -62,8 +62,10 @@ pub fn open_ledger(
     };
     let first_topic: Arc<str> = names.first().map(|name| Arc::from(name.as_str())).unwrap_or_default();
     let member = match options.source {
-        Source::Group(_) => Member::new(settings, options.group, options.group, names)?,
-        Source::Follow { topic, .. } => Member::new(settings, options.group, topic, Vec::new())?,
+        Source::Group(_) => Member::new(settings, options.group, options.group, names, Starts::Committed)?,
+        Source::Follow { topic, .. } => {
+            Member::new(settings, options.group, topic, Vec::new(), Starts::Committed)?
+        }
     };
     let books = Books::new(options.per_partition, options.journal.clone());
     let assignment = Assignment::new(&first_topic, Arc::clone(&books));

@@ -11,6 +11,7 @@
 //! * [`subscriptions`]: create, list, delete, follow changes.
 //! * [`deliveries`]: attempts and dead letters.
 //! * [`refusals`]: subscriptions whose events are refused.
+//! * [`starts`]: which groups have started, and where.
 
 #![warn(missing_docs)]
 
@@ -21,6 +22,7 @@ pub mod identities;
 pub mod partitions;
 pub mod pool;
 pub mod refusals;
+pub mod starts;
 pub mod subscriptions;
 pub mod write;
 

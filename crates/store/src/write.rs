@@ -136,16 +136,16 @@ impl Store {
         Ok(())
     }
 
-    /// Where each partition of a topic starts: the stored position, or the given one for a partition that is new.
+    /// Where each partition of a topic starts: the stored position, or the given one (the oldest kept offset) without any.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn start_positions(
         &self,
         topic: &str,
-        committed: &[(i32, i64)],
+        oldest: &[(i32, i64)],
     ) -> Result<Vec<(i32, i64)>, StoreError> {
-        let (partitions, offsets): (Vec<i32>, Vec<i64>) = committed.iter().copied().unzip();
+        let (partitions, offsets): (Vec<i32>, Vec<i64>) = oldest.iter().copied().unzip();
         let starts = sqlx::query_as(include_str!("../sql/start_position.sql"))
             .bind(topic)
             .bind(partitions)

@@ -47,7 +47,7 @@ async fn two_projectors_that_come_and_go_store_every_event_once_in_the_order_of_
     })
     .await;
     until("nothing is left", || async {
-        let lag = projector_lag(&world).await;
+        let lag = projector_lag(&world, &[topics::EVENTS]).await;
         if lag == 0 { Ok(()) } else { Err(format!("{lag} are")) }
     })
     .await;
@@ -66,10 +66,70 @@ async fn two_projectors_that_come_and_go_store_every_event_once_in_the_order_of_
     third.shutdown().await.unwrap();
 }
 
-async fn projector_lag(world: &World) -> i64 {
-    let stored: i64 = world.store.positions(topics::EVENTS).await.unwrap().iter().map(|(_, next)| next).sum();
-    let ends = kafka_loop::admin::end_offsets(&world.kafka, topics::EVENTS).await.unwrap();
-    ends.values().sum::<i64>() - stored
+async fn projector_lag(world: &World, topics: &[&str]) -> i64 {
+    let mut lag = 0;
+    for topic in topics {
+        let stored: i64 = world.store.positions(topic).await.unwrap().iter().map(|(_, next)| next).sum();
+        let ends = kafka_loop::admin::end_offsets(&world.kafka, topic).await.unwrap();
+        lag += ends.values().sum::<i64>() - stored;
+    }
+    lag
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projector_without_positions_starts_with_the_oldest_kept_record_and_stores_nothing_twice() {
+    let world = World::with_topics().await;
+    let subscription = SubscriptionId(7);
+    for n in 0..20 {
+        let id = n.to_string();
+        world.append(topics::EVENTS, &id, json(&id, n).as_bytes(), &[]).await;
+        world.append(topics::ATTEMPTS, &id, attempt(subscription, "event", "failed").as_bytes(), &[]).await;
+        let headers = dead_headers(subscription, u128::from(n));
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        world.append(topics::DEAD, &id, json(&id, n).as_bytes(), &headers).await;
+    }
+    let projected = async |world: &World| {
+        let (life, _) = world.start();
+        until("nothing is left", || async {
+            let lag = projector_lag(world, &[topics::EVENTS, topics::ATTEMPTS, topics::DEAD]).await;
+            if lag == 0 { Ok(()) } else { Err(format!("{lag} are")) }
+        })
+        .await;
+        life.shutdown().await.unwrap();
+        let attempts = world.store.attempts_of(subscription, 100).await.unwrap().len();
+        let dead = world.store.dead_letters_of(subscription, 100).await.unwrap().len();
+        (world.ids().await, attempts, dead)
+    };
+    let first = projected(&world).await;
+    assert_eq!((first.0.len(), first.1, first.2), (20, 20, 20));
+    world.store.execute_for_test("delete from projection_offset".to_owned()).await.unwrap();
+    assert_eq!(projected(&world).await, first);
+    assert!(world.parked().await.is_empty());
+}
+
+fn attempt(subscription: SubscriptionId, kind: &str, outcome: &str) -> String {
+    format!(
+        r#"{{"delivery":"{}","subscription":{subscription},"kind":"{kind}","eventId":"1","eventSource":"s","eventType":"t","resource":"r","attempt":1,"outcome":"{outcome}","durationMs":5,"at":"{}"}}"#,
+        DeliveryId::of(subscription, EventIdentity(1)),
+        Micros::now().to_rfc3339()
+    )
+}
+
+fn dead_headers(subscription: SubscriptionId, event: u128) -> Vec<(&'static str, String)> {
+    let headers = DeliveryHeaders {
+        subscription,
+        position: 1,
+        delivery: DeliveryId::of(subscription, EventIdentity(event)),
+        attempt: 12,
+        created: Micros::now(),
+        first_failure: None,
+        last_outcome: None,
+        kind: DeliveryKind::Event,
+        traceparent: None,
+        reason: Some("the last attempt failed".into()),
+    };
+    headers.to_pairs()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,13 +148,7 @@ async fn a_delivered_validation_validates_and_attempts_refusals_and_dead_letters
     let (subscription, _) = world.store.create_subscription(&new).await.unwrap();
     let (life, _) = world.start();
     let delivery = DeliveryId::of(subscription.id, EventIdentity(1));
-    let attempt = |kind: &str, outcome: &str| {
-        format!(
-            r#"{{"delivery":"{delivery}","subscription":{},"kind":"{kind}","eventId":"1","eventSource":"s","eventType":"t","resource":"r","attempt":1,"outcome":"{outcome}","durationMs":5,"at":"{}"}}"#,
-            subscription.id,
-            Micros::now().to_rfc3339()
-        )
-    };
+    let attempt = |kind: &str, outcome: &str| attempt(subscription.id, kind, outcome);
     for (kind, outcome) in [("event", "delivered"), ("validation", "failed"), ("validation", "delivered")] {
         let key = subscription.id.to_string();
         world.append(topics::ATTEMPTS, &key, attempt(kind, outcome).as_bytes(), &[]).await;
@@ -107,19 +161,7 @@ async fn a_delivered_validation_validates_and_attempts_refusals_and_dead_letters
     };
     let refused = serde_json::to_vec(&refused).unwrap();
     world.append(topics::ATTEMPTS, &subscription.id.to_string(), &refused, &[]).await;
-    let headers = DeliveryHeaders {
-        subscription: subscription.id,
-        position: 1,
-        delivery,
-        attempt: 12,
-        created: Micros::now(),
-        first_failure: None,
-        last_outcome: None,
-        kind: DeliveryKind::Event,
-        traceparent: None,
-        reason: Some("the last attempt failed".into()),
-    };
-    let pairs = headers.to_pairs();
+    let pairs = dead_headers(subscription.id, 1);
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let event = json("1", 1);
     world.append(topics::DEAD, "k", event.as_bytes(), &pairs).await;

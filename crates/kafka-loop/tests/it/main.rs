@@ -20,3 +20,5 @@ mod holds;
 mod ledgers;
 #[cfg(test)]
 mod out_of_touch;
+#[cfg(test)]
+mod starts;

@@ -1,0 +1,1 @@
+select consumer_group, topic from group_start
