@@ -17,6 +17,7 @@ mod append;
 mod caught;
 
 // Match: `events` → `deliveries`.
+mod filters;
 mod matching;
 mod refusals;
 mod reject;
@@ -122,6 +123,8 @@ impl Loops {
     fn match_events(&self, store: Store, life: &Lifecycle) {
         let config = self.config.matching;
         let (kafka, view, metrics) = (self.kafka.clone(), Arc::clone(&self.view), Arc::clone(&self.metrics));
+        let (stored, series) = (store.clone(), Arc::clone(&metrics));
+        life.spawn(Stage::Loops, "dispatcher.filters", |stop| filters::keep(stored, series, stop));
         let look_up = LookUp::new(store, Arc::clone(&metrics), config.repeats_wait);
         let shows = Arc::clone(&metrics);
         let whole = Arc::clone(&view);

@@ -24,6 +24,8 @@ pub(crate) struct Metrics {
     pub(crate) repeated_events: IntCounter,
     /// Look-ups of repeated events that the database did not answer in time.
     pub(crate) repeats_unanswered: IntCounter,
+    /// Closed partitions whose identities are in memory, so that they are not looked into.
+    pub(crate) filters: IntGauge,
     /// Records of `events` that could not be decoded; the projector parks them.
     pub(crate) undecodable_events: IntCounter,
     /// Subscriptions that an event matched and that may not receive it.
@@ -91,6 +93,7 @@ impl Metrics {
                 "repeats_unanswered_total",
                 "Look-ups of repeated events without an answer in time.",
             )?,
+            filters: make.gauge("filters", "Closed partitions of events whose identities are in memory.")?,
             undecodable_events: make
                 .counter("undecodable_events_total", "Records of events that could not be decoded.")?,
             match_refused: make

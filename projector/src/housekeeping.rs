@@ -6,7 +6,7 @@
 use std::future::Future;
 
 use event::Micros;
-use store::{Store, StoreError};
+use store::{Absent, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{config::Config, metrics::Metrics};
@@ -45,7 +45,9 @@ async fn round(config: &Config, store: &Store, metrics: &Metrics) {
     step(metrics, "expired days", days).await;
     step(metrics, "expired tombstones", store.purge_tombstones()).await;
     step(metrics, "old refusals", store.purge_refusals()).await;
-    while step(metrics, "filters of closed partitions", store.load_closed_identities()).await == Some(true) {}
+    while step(metrics, "filters of closed partitions", store.load_next_filter(Absent::Make)).await
+        == Some(true)
+    {}
 }
 
 async fn step<T>(

@@ -3,6 +3,8 @@
 //! A Bloom filter a partition, 13 bits an identity (16 MB for ten million): one in 400 strangers is taken for known and is then
 //! looked up. A filter only counts once its partition was loaded whole after closing, and once all older ones were; until then
 //! all of them are looked up always. So one number says what still needs a look-up.
+//!
+//! A filter is made once, from its closed partition, and stored beside it; [`crate::filters`] makes and loads them.
 
 use std::sync::{
     Arc,
@@ -49,6 +51,18 @@ impl Bloom {
                 *bits |= bit;
             }
         }
+    }
+
+    /// The filter as it is stored.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    /// A filter that was stored; nothing when the bytes are not one.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (words, []) = bytes.as_chunks() else { return None };
+        let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        (!words.is_empty()).then_some(Self { words })
     }
 
     /// False: certainly not there. True: probably.
@@ -128,6 +142,16 @@ mod tests {
         assert!((0..20_000).all(|n| bloom.may_hold(identity(n))));
         let strangers = (20_000..40_000).filter(|n| bloom.may_hold(identity(*n))).count();
         assert!(strangers < 200, "{strangers} of 20,000");
+    }
+
+    #[test]
+    fn a_filter_is_the_same_after_it_was_stored() {
+        let mut bloom = Bloom::with_room(100);
+        (0..100).for_each(|n| bloom.add(identity(n)));
+        let bytes = bloom.to_bytes();
+        let read = Bloom::from_bytes(&bytes).unwrap();
+        assert!((0..1_000).all(|n| read.may_hold(identity(n)) == bloom.may_hold(identity(n))));
+        assert!(Bloom::from_bytes(&bytes[1..]).is_none() && Bloom::from_bytes(&[]).is_none());
     }
 
     #[test]

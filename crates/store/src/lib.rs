@@ -7,7 +7,7 @@
 //! * [`mod@write`]: a batch of events with its positions, in one transaction.
 //! * [`feed`]: pages, head, look-ups.
 //! * [`partitions`]: created ahead, dropped when expired.
-//! * [`identities`]: which identities closed partitions may hold.
+//! * [`identities`]: which identities closed partitions may hold; [`filters`]: made once, stored, loaded.
 //! * [`subscriptions`]: create, list, delete, follow changes.
 //! * [`deliveries`]: attempts and dead letters.
 //! * [`refusals`]: subscriptions whose events are refused.
@@ -18,6 +18,7 @@
 pub mod deliveries;
 pub mod error;
 pub mod feed;
+pub mod filters;
 pub mod identities;
 pub mod partitions;
 pub mod pool;
@@ -29,6 +30,7 @@ pub mod write;
 pub use deliveries::{AttemptRow, DeadLetter, DeadRow};
 pub use error::StoreError;
 pub use feed::{FeedFilter, FeedHead, FeedPage, StoredEvent, Stretch};
+pub use filters::Absent;
 pub use pool::{Store, StoreSettings};
 pub use refusals::Refusal;
 pub use subscriptions::NewSubscription;

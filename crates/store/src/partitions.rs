@@ -4,17 +4,14 @@ use std::time::Duration;
 
 use event::{Micros, Sequence};
 use sqlx::types::time::OffsetDateTime;
-use uuid::Uuid;
 
-use crate::{error::StoreError, feed::FeedHead, identities::Bloom, pool::Store};
+use crate::{error::StoreError, feed::FeedHead, pool::Store};
 
 /// Days of attempts and dead letters created ahead.
 const DAYS_AHEAD: u32 = 3;
 const DAY: Duration = Duration::from_secs(86_400);
 /// Events are never dropped earlier, whatever the settings say.
 pub const RETENTION_MIN: Duration = Duration::from_secs(90 * 86_400);
-/// Sequence numbers whose identities are loaded with one statement: far below the limit of time that a statement has.
-const LOADED_AT_ONCE: i64 = 100_000;
 
 impl Store {
     /// Creates the partition of the head, the one after it, and the coming days of the delivery tables.
@@ -73,10 +70,11 @@ impl Store {
                 .await?;
             dropped += usize::from(gone);
         }
+        self.drop_filters_but_of(&self.partitions().await?).await?;
         Ok(dropped)
     }
 
-    async fn newest_of_partition(
+    pub(crate) async fn newest_of_partition(
         &self,
         head: &FeedHead,
         number: i64,
@@ -120,43 +118,5 @@ impl Store {
         self.leap(head.last).await?;
         self.ensure_partitions().await?;
         Ok(true)
-    }
-
-    /// Loads the filter of one closed partition that has none yet; false when all have one.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn load_closed_identities(&self) -> Result<bool, StoreError> {
-        let head = self.feed_head().await?;
-        let present = self.partitions().await?;
-        self.closed.retain(&present);
-        let loaded = self.closed.numbers();
-        let open = head.partition_of(head.last.0 + 1);
-        let Some(number) = present.iter().find(|number| **number < open && !loaded.contains(number)) else {
-            self.closed.set_covered_below(open * head.partition_size);
-            return Ok(false);
-        };
-        let bloom = self.bloom_of(&head, *number).await?;
-        self.closed.add(*number, bloom);
-        Ok(true)
-    }
-
-    async fn bloom_of(&self, head: &FeedHead, number: i64) -> Result<Bloom, StoreError> {
-        let start = number * head.partition_size;
-        let end = self.newest_of_partition(head, number).await?.map_or(start, |(newest, _)| newest.0 + 1);
-        let mut bloom = Bloom::with_room(u64::try_from(end - start).unwrap_or(0));
-        let mut first = start;
-        while first < end {
-            let next = end.min(first + LOADED_AT_ONCE);
-            let identities: Vec<Uuid> =
-                sqlx::query_scalar(include_str!("../sql/identities_of_partition.sql"))
-                    .bind(first)
-                    .bind(next)
-                    .fetch_all(&self.pool)
-                    .await?;
-            identities.iter().for_each(|identity| bloom.add(identity.as_u128()));
-            first = next;
-        }
-        Ok(bloom)
     }
 }

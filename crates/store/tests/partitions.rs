@@ -94,7 +94,7 @@ async fn writers_and_housekeepers_make_partitions_at_the_same_time() {
         work.spawn(async move {
             for _ in 0..10 {
                 store.ensure_partitions().await.unwrap();
-                while store.load_closed_identities().await.unwrap() {}
+                while store.load_next_filter(store::Absent::Make).await.unwrap() {}
                 store.drop_expired(Micros::now(), days(100)).await.unwrap();
             }
         });

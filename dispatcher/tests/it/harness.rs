@@ -30,6 +30,7 @@ pub(crate) struct Harness {
     pub(crate) life: Lifecycle,
     /// Of the dispatcher that [`Harness::run`] started.
     registry: Registry,
+    tables: StoreSettings,
     settings: BTreeMap<&'static str, String>,
 }
 
@@ -53,14 +54,14 @@ impl Harness {
         let name = format!("d{}_{now:x}", std::process::id());
         let kafka = KafkaSettings::plain(&stack.brokers(), &format!("{name}."));
         create(&kafka, &topics).await;
-        let store = Store::connect(&StoreSettings {
+        let tables = StoreSettings {
             url: stack.database_url().to_owned(),
             schema: name,
             max_connections: 4,
             acquire_timeout: Duration::from_secs(2),
             partition_size: 1_000,
-        })
-        .unwrap();
+        };
+        let store = Store::connect(&tables).unwrap();
         store.migrate().await.unwrap();
         let mut defaults = BTreeMap::from([("ALLOW_LOOPBACK_WEBHOOKS", "true".to_owned())]);
         defaults.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
@@ -71,8 +72,14 @@ impl Harness {
             kafka,
             life: Lifecycle::new(),
             registry: Registry::new(),
+            tables,
             settings: defaults,
         }
+    }
+
+    /// The store as another process sees it.
+    pub(crate) fn another_store(&self) -> Store {
+        Store::connect(&self.tables).unwrap()
     }
 
     /// Everything runs.

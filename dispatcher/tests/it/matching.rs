@@ -1,8 +1,9 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use event::{AttemptOutcome, topics};
+use event::{AttemptOutcome, Micros, topics};
 use kafka_loop::groups;
 use local_altinn::Mode;
+use store::{Absent, Advance, NewEvent};
 
 use crate::harness::{Harness, PATIENCE, event, event_about, wait_until};
 
@@ -32,6 +33,30 @@ async fn an_event_arrives_once_at_every_subscription_that_it_matches() {
     assert_eq!(hooks.map(|hook| hook.count()), [2, 2, 0], "the repeated event was pushed once");
     let outcomes: BTreeSet<_> = attempts.attempts().iter().map(|attempt| attempt.outcome.name()).collect();
     assert_eq!(outcomes, BTreeSet::from([AttemptOutcome::Delivered.name()]));
+    harness.life.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dispatcher_alone_loads_the_filters_of_closed_partitions_that_a_projector_has_stored() {
+    let mut harness = Harness::prepare(&[]).await;
+    let first = event("one");
+    let stored = NewEvent { subject: None, event: first.clone(), kafka_partition: 1, kafka_offset: 77 };
+    let step = Advance { partition: 1, expected: 0, next: 78 };
+    harness.store.start_positions(topics::EVENTS, &[(1, 0)]).await.unwrap();
+    harness.store.write_batch(topics::EVENTS, &[stored], &[step]).await.unwrap();
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    assert!(harness.store.close_old_partition(Micros::now().plus(days(8)), days(7)).await.unwrap());
+    harness.another_store().load_next_filter(Absent::Make).await.unwrap();
+    let hook = harness.altinn.webhook("hook");
+    harness.subscribe(&hook.url).await;
+    harness.run().await;
+    wait_until("the filter is loaded", || harness.store.filters_loaded() == 1).await;
+    harness.publish(&first).await;
+    harness.publish(&event("two")).await;
+    hook.wait_for(1, PATIENCE).await.unwrap();
+    harness.drained(groups::MATCH, topics::EVENTS).await;
+    harness.drained(groups::PUSH, topics::DELIVERIES).await;
+    assert_eq!(hook.count(), 1, "the filter tells that the first may be stored, and it is");
     harness.life.shutdown().await.unwrap();
 }
 

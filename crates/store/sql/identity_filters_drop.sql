@@ -1,0 +1,1 @@
+delete from identity_filter where partition_number <> all ($1)
