@@ -43,6 +43,8 @@ pub(crate) struct MatchConfig {
     pub(crate) chunk: usize,
     /// Events in hand.
     pub(crate) budget: Budget,
+    /// The delays of the tiers, for events whose main unit nobody tells.
+    pub(crate) ladder: Ladder,
 }
 
 /// Pushing.
@@ -73,7 +75,7 @@ impl Config {
         let ladder = Ladder { divisor: divisor.max(1) };
         Self {
             subscriptions: SubscriptionsConfig { poll: env.duration_ms("SUBSCRIPTIONS_POLL_MS", 500) },
-            matching: MatchConfig::from_env(env),
+            matching: MatchConfig::from_env(env, ladder),
             push: PushConfig::from_env(env, ladder),
             tier_budget_per_partition: count(env, "TIER_BUDGET_PER_PARTITION", "128"),
             ladder,
@@ -82,13 +84,14 @@ impl Config {
 }
 
 impl MatchConfig {
-    fn from_env(env: &Env) -> Self {
+    fn from_env(env: &Env, ladder: Ladder) -> Self {
         Self {
             batch: count(env, "MATCH_BATCH", "500"),
             repeats_wait: env.duration_ms("MATCH_REPEATS_WAIT_MS", 250),
             repeats_window: count(env, "MATCH_REPEATS_WINDOW", "200000"),
             chunk: count(env, "MATCH_APPEND_CHUNK", "2000"),
             budget: Budget { records: count(env, "MATCH_BUDGET_RECORDS", "4000"), bytes: 64 * MIB },
+            ladder,
         }
     }
 }

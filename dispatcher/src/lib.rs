@@ -17,12 +17,14 @@ mod append;
 mod caught;
 
 // Match: `events` → `deliveries`.
+mod decoding;
 mod filters;
 mod matching;
 mod refusals;
 mod reject;
 mod repeats;
 mod subunits;
+mod undecided;
 
 // Push: `deliveries` and `deliveries.due` → webhooks, tiers, dead letters.
 mod circuit;
@@ -43,12 +45,15 @@ use std::{sync::Arc, time::Duration};
 
 use access::Access;
 use event::topics::{self, TIERS};
-use kafka_loop::{Budget, Journal, KafkaSettings, LedgerOptions, Producer, Source, groups, open_ledger};
+use kafka_loop::{
+    Budget, Journal, KafkaSettings, LedgerOptions, Producer, Source, Work, groups, open_ledger,
+};
 use service::{
     lifecycle::{Lifecycle, Stage},
     prometheus::Registry,
 };
 use store::Store;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -92,9 +97,11 @@ pub fn start(
     let client = WebhookClient::new(config.push.addresses, config.push.limits.window)?;
     let outcomes = Producer::patient(kafka)?;
     let loops = Loops { config, kafka: kafka.clone(), view, metrics, producer, outcomes, access };
+    // Events whose main unit is asked for again go from the push loop to the match loop; the budget of the first bounds them.
+    let (again, due) = mpsc::unbounded_channel();
     loops.follow(store.clone(), life);
-    loops.match_events(store, life);
-    loops.push_deliveries(client, life);
+    loops.match_events(store, due, life);
+    loops.push_deliveries(client, again, life);
     loops.release_tiers(life);
     Ok(())
 }
@@ -120,7 +127,7 @@ impl Loops {
         life.spawn(Stage::Loops, "dispatcher.subscriptions", |stop| follower.run(stop));
     }
 
-    fn match_events(&self, store: Store, life: &Lifecycle) {
+    fn match_events(&self, store: Store, due: UnboundedReceiver<Work>, life: &Lifecycle) {
         let config = self.config.matching;
         let (kafka, view, metrics) = (self.kafka.clone(), Arc::clone(&self.view), Arc::clone(&self.metrics));
         let (stored, series) = (store.clone(), Arc::clone(&metrics));
@@ -143,11 +150,11 @@ impl Loops {
             }
             let ledger = open_ledger(&kafka, options, stop.clone())?;
             let shown = shows.show("match", ledger.progress.clone());
-            tokio::join!(matching.run(ledger, look_up, stop), shown).0
+            tokio::join!(matching.run(ledger, due, look_up, stop), shown).0
         });
     }
 
-    fn push_deliveries(&self, client: WebhookClient, life: &Lifecycle) {
+    fn push_deliveries(&self, client: WebhookClient, again: UnboundedSender<Work>, life: &Lifecycle) {
         let (kafka, config, ladder) = (self.kafka.clone(), self.config.push.clone(), self.config.ladder);
         let settled = Settled::new(config.settled_window);
         let remembers = Arc::clone(&settled);
@@ -162,6 +169,7 @@ impl Loops {
             view: Arc::clone(&self.view),
             access: self.access.clone(),
             client,
+            matches: again,
             producer: self.outcomes.clone(),
             metrics: Arc::clone(&self.metrics),
         };

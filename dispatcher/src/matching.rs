@@ -1,14 +1,15 @@
 //! The match loop: event → subscriptions → rights → one record a delivery on `deliveries`.
 //!
-//! Two stages that hand batches on in event order: the first decodes and looks repeated events up, the second matches, asks for
-//! rights and appends. An event is settled when the log has acknowledged every one of its deliveries; a crash before that
-//! matches it again, and the deliveries' ids stay the same.
+//! Two stages that hand batches on in event order: the first ([`crate::decoding`]) decodes and looks repeated events up, the second
+//! matches, asks for rights and appends. An event is settled when the log has acknowledged every one of its deliveries; a crash
+//! before that matches it again, and the deliveries' ids stay the same.
 //!
 //! Where subscriptions include sub-units, Register tells the main unit beside the two stages: the event goes to its other
-//! subscriptions at once, and is settled when it has also gone to those of the main unit.
+//! subscriptions at once, and is settled when it has also gone to those of the main unit, or, without an answer in time, lies on
+//! a tier as a record of kind `match`. Such records come back here when they are due.
 //!
-//! Bounds: a batch of events; two batches between the stages; deliveries are appended in chunks, each acknowledged before the
-//! next, however many subscriptions an event matches.
+//! Bounds: a batch of events; two batches between the stages; [`HELD_MAX`] events that wait for Register; deliveries are appended
+//! in chunks, each acknowledged before the next, however many subscriptions an event matches.
 
 use std::{
     collections::HashMap,
@@ -19,44 +20,33 @@ use std::{
 use access::{Access, Decision, Question, question};
 use bytes::Bytes;
 use event::{
-    DeliveryHeaders, DeliveryId, DeliveryKind, Event, EventIdentity, Micros, SubscriptionId, topics,
+    DeliveryHeaders, DeliveryId, DeliveryKind, Event, EventIdentity, MatchHeaders, Micros, SubscriptionId,
+    topics,
 };
-use kafka_loop::{LedgerLoop, Position, Producer, Settle, Work};
+use kafka_loop::{LedgerLoop, Producer, Settle, Work};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     append::{self, OwnedRecord, append_all},
-    caught::{Panicked, caught},
+    caught::{Panicked, REASON, caught},
     config::MatchConfig,
+    decoding::{Decoded, Decoding},
     endpoint::{EndpointKey, key_of},
     finish,
     metrics::Metrics,
     refusals::{self, Refusals},
-    reject::rejected,
+    reject::{Origin, rejected},
     repeats::{LookUp, Window},
     subscriptions::View,
-    subunits::{self, Answered, Asked, unit_of},
+    subunits::{self, Answered, Asked, HELD_MAX, NoAnswer, unit_of},
+    undecided::{self, Undecided},
 };
 
 /// How long rights are waited for; without an answer the delivery is appended anyway, and asked about again before it is sent.
 const RIGHTS_WAIT: Duration = Duration::from_secs(1);
 /// The same while the last answer did not come in time.
 const RIGHTS_SHORT_WAIT: Duration = Duration::from_millis(20);
-
-/// An event in hand.
-struct Decoded {
-    key: Bytes,
-    event: Event,
-    /// In its canonical form.
-    subject: Option<String>,
-    identity: EventIdentity,
-    body: Bytes,
-    traceparent: Option<String>,
-    at: Position,
-    stored_elsewhere: bool,
-    settle: Settle,
-}
 
 /// A subscription that an event matched.
 struct Match {
@@ -69,7 +59,7 @@ struct Match {
 
 struct Matched {
     key: Bytes,
-    at: Position,
+    from: Origin,
     event: Event,
     subject: Option<String>,
     identity: EventIdentity,
@@ -81,11 +71,11 @@ struct Matched {
 impl Matched {
     /// The record with which it is parked.
     fn rejected(&self) -> OwnedRecord {
-        rejected(self.key.clone(), self.body.clone(), self.at)
+        rejected(self.key.clone(), self.body.clone(), self.from)
     }
 }
 
-/// An event that is not settled before its main unit is known.
+/// An event that is not settled before its main unit is known, or it lies on a tier.
 type Held = (Arc<Matched>, Settle);
 
 /// The loop's second stage, which owns its state.
@@ -99,8 +89,12 @@ pub(crate) struct Matching {
     rights_wait: Duration,
     refusals: Refusals,
     pending: Vec<Match>,
-    /// Records of events whose matching panicked, to be parked.
-    faults: Vec<OwnedRecord>,
+    /// Events that wait for Register.
+    held: usize,
+    /// Whether the last question to it had no answer.
+    is_silent: bool,
+    /// Records of events that go elsewhere: those whose matching panicked, to be parked; the undecided, to a tier.
+    aside: Vec<OwnedRecord>,
     /// Events all of whose matches are pending or appended, or that are to be parked.
     complete: Vec<Settle>,
 }
@@ -125,66 +119,71 @@ impl Matching {
             rights_wait: RIGHTS_WAIT,
             refusals: Refusals::default(),
             pending: Vec::new(),
-            faults: Vec::new(),
+            held: 0,
+            is_silent: false,
+            aside: Vec::new(),
             complete: Vec::new(),
         }
     }
 
-    /// Runs until `stop`, or until the ledger ends.
+    /// Runs until `stop`, or until the ledger ends. `due`: records of kind `match`, from the push loop.
     ///
     /// # Errors
     /// When the ledger failed.
     pub(crate) async fn run(
         mut self,
         ledger: LedgerLoop,
+        due: UnboundedReceiver<Work>,
         look_up: LookUp,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let (hand_on, decoded) = mpsc::channel(2);
         let (ask, asked) = mpsc::unbounded_channel();
         let (answer, answered) = mpsc::unbounded_channel();
-        let (access, metrics) = (self.access.clone(), Arc::clone(&self.metrics));
-        let first = Decoding {
-            look_up,
-            producer: self.producer.clone(),
-            faults: Vec::new(),
-            metrics: Arc::clone(&self.metrics),
-            batch: self.config.batch,
-        };
+        let access = self.access.clone();
+        let (producer, metrics) = (self.producer.clone(), Arc::clone(&self.metrics));
+        let first = Decoding::new(look_up, producer, metrics, self.config.batch);
         let both = async {
             let stages = async {
                 tokio::join!(
                     first.run(ledger.records, hand_on, &stop),
-                    self.match_all(decoded, &ask, answered)
+                    self.match_all(decoded, due, &ask, answered)
                 );
             };
             // What still waits for Register when the stages end stays unsettled, and comes again.
             tokio::select! {
                 () = stages => {}
-                () = subunits::ask_all(&access, asked, answer, &metrics.main_units_awaited) => {}
+                () = subunits::ask_all(&access, asked, answer) => {}
             }
         };
         finish::until_grace_is_over(&stop, both).await;
         finish::ended(ledger.ended).await
     }
 
-    /// Answers first: there are never more of them than events that came before.
+    /// Answers first: there are never more of them than events that came before. While Register answers, too many that wait for
+    /// it hold the others up for a moment; while it is silent nobody waits for it.
     async fn match_all(
         &mut self,
         mut decoded: mpsc::Receiver<Vec<Decoded>>,
+        mut due: UnboundedReceiver<Work>,
         ask: &UnboundedSender<Asked<Held>>,
         mut answered: UnboundedReceiver<Answered<Held>>,
     ) {
-        let mut answers = Vec::new();
+        let (mut answers, mut works, mut is_fed) = (Vec::new(), Vec::new(), true);
         loop {
+            let has_room = self.held < HELD_MAX || self.is_silent;
             tokio::select! {
                 biased;
                 _ = answered.recv_many(&mut answers, self.config.batch) => {
                     self.match_main_units(answers.drain(..)).await;
                 }
-                batch = decoded.recv() => match batch {
+                batch = decoded.recv(), if has_room => match batch {
                     Some(batch) => self.match_batch(batch, ask).await,
                     None => return,
+                },
+                taken = due.recv_many(&mut works, self.config.batch), if has_room && is_fed => {
+                    is_fed = taken > 0;
+                    self.match_again(works.drain(..), ask).await;
                 }
             }
         }
@@ -192,25 +191,54 @@ impl Matching {
 
     async fn match_main_units(&mut self, answers: impl Iterator<Item = Answered<Held>>) {
         for Answered { main_unit, event: (matched, settle) } in answers {
+            self.held = self.held.saturating_sub(1);
+            self.is_silent = main_unit.is_err();
             if !settle.is_held() {
                 continue;
             }
-            if let Some(main_unit) = main_unit {
-                let ids: Result<Vec<SubscriptionId>, Panicked> = caught(|| {
-                    self.view.read(|index| {
-                        index
-                            .matches_of_main_unit(&matched.event, matched.subject.as_deref(), &main_unit)
-                            .iter()
-                            .map(|found| found.id)
-                            .collect()
-                    })
-                });
-                match ids {
+            match main_unit {
+                Ok(None) => {}
+                Ok(Some(main_unit)) => match caught(|| self.matches_of_main_unit(&matched, &main_unit)) {
                     Ok(ids) => self.collect(&matched, &ids).await,
                     Err(Panicked) => self.park(matched.rejected()),
-                }
+                },
+                Err(NoAnswer { unit }) => self.put_back(&matched, unit),
             }
             self.complete.push(settle);
+        }
+        self.flush().await;
+    }
+
+    fn matches_of_main_unit(&self, matched: &Matched, main_unit: &str) -> Vec<SubscriptionId> {
+        self.view.read(|index| {
+            let found = index.matches_of_main_unit(&matched.event, matched.subject.as_deref(), main_unit);
+            found.iter().map(|found| found.id).collect()
+        })
+    }
+
+    /// Events that waited on a tier for their main unit.
+    async fn match_again(&mut self, works: impl Iterator<Item = Work>, ask: &UnboundedSender<Asked<Held>>) {
+        for Work { record, settle } in works.filter(|work| work.settle.is_held()) {
+            let from = Origin::of(topics::DUE, &record);
+            let read = caught(|| undecided::read(&record)).unwrap_or_else(|Panicked| Err(REASON.to_owned()));
+            let (key, body) = (Bytes::from(record.key), Bytes::from(record.value.unwrap_or_default()));
+            match read {
+                Ok((headers, event)) => {
+                    let MatchHeaders { unit, created, subject, traceparent } = headers;
+                    let identity = event.identity();
+                    let matched = Matched { key, from, event, subject, identity, body, traceparent, created };
+                    self.hold(unit, (Arc::new(matched), settle), ask);
+                }
+                Err(why) => {
+                    tracing::error!(
+                        why,
+                        kafka.offset = from.at.offset,
+                        "a record of kind match is parked in events.rejected"
+                    );
+                    self.park(undecided::parked(key, body, from, &why));
+                    self.complete.push(settle);
+                }
+            }
         }
         self.flush().await;
     }
@@ -229,8 +257,9 @@ impl Matching {
                 continue;
             }
             self.metrics.matched_events.inc();
+            let from = Origin { topic: topics::EVENTS, at };
             let Ok((ids, unit)) = caught(|| self.matches_of(&event, subject.as_deref())) else {
-                self.park(rejected(key, body, at));
+                self.park(rejected(key, body, from));
                 self.complete.push(settle);
                 continue;
             };
@@ -239,12 +268,12 @@ impl Matching {
                 continue;
             }
             let created = Micros::now();
-            let matched = Matched { key, at, event, subject, identity, body, traceparent, created };
+            let matched = Matched { key, from, event, subject, identity, body, traceparent, created };
             let matched = Arc::new(matched);
             self.collect(&matched, &ids).await;
             match unit {
                 None => self.complete.push(settle),
-                Some(unit) => self.hold(Asked { unit, event: (matched, settle) }, ask),
+                Some(unit) => self.hold(unit, (matched, settle), ask),
             }
         }
         self.flush().await;
@@ -257,20 +286,45 @@ impl Matching {
                 index.matches(event, subject).iter().map(|found| found.id).collect();
             (ids, index.includes_subunits(event))
         });
-        (ids, if subunits { unit_of(event) } else { None })
+        (ids, if subunits { unit_of(event, subject) } else { None })
     }
 
     /// Appends with the next chunk the record of an event whose matching panicked.
     fn park(&mut self, rejected: OwnedRecord) {
         self.metrics.faults.inc();
-        self.faults.push(rejected);
+        self.aside.push(rejected);
     }
 
-    /// Asks for a main unit. While the loop runs somebody listens; after that the event comes again.
-    fn hold(&self, asked: Asked<Held>, ask: &UnboundedSender<Asked<Held>>) {
-        if ask.send(asked).is_ok() {
-            self.metrics.main_units_awaited.inc();
+    /// Asks for a main unit, or puts the event back at once while Register is silent. While the loop runs somebody listens; after
+    /// that the event comes again.
+    fn hold(&mut self, unit: String, (matched, settle): Held, ask: &UnboundedSender<Asked<Held>>) {
+        if self.is_silent && self.held >= HELD_MAX {
+            self.put_back(&matched, unit);
+            self.complete.push(settle);
+        } else if ask.send(Asked { unit, event: (matched, settle) }).is_ok() {
+            self.held += 1;
         }
+    }
+
+    /// The undecided part of an event goes to a tier, or is given up.
+    fn put_back(&mut self, matched: &Matched, unit: String) {
+        let headers = MatchHeaders {
+            unit,
+            created: matched.created,
+            subject: matched.subject.clone(),
+            traceparent: matched.traceparent.clone(),
+        };
+        let Matched { key, body, from, .. } = matched;
+        let record = Undecided { key, body, headers, from: *from }.onward(self.config.ladder, Micros::now());
+        if record.topic == topics::REJECTED {
+            tracing::error!(
+                "an event is parked in events.rejected: its main unit stayed unknown for three days"
+            );
+            self.metrics.matches_given_up.inc();
+        } else {
+            self.metrics.matches_put_back.inc();
+        }
+        self.aside.push(record);
     }
 
     /// Makes matches of subscriptions, appending whenever a chunk is full.
@@ -300,7 +354,7 @@ impl Matching {
 
     /// Appends what is pending and may go, then settles the events that are complete.
     async fn flush(&mut self) {
-        if !self.pending.is_empty() || !self.faults.is_empty() {
+        if !self.pending.is_empty() || !self.aside.is_empty() {
             let matches = std::mem::take(&mut self.pending);
             let decisions = self.decide(&matches).await;
             let (mut records, mut told) = (Vec::with_capacity(matches.len()), Vec::new());
@@ -314,10 +368,11 @@ impl Matching {
                 }
             }
             self.metrics.matched_deliveries.inc_by(records.len() as u64);
-            records.append(&mut self.faults);
+            records.append(&mut self.aside);
             records.append(&mut told);
             append_all(&self.producer, &records, &self.metrics).await;
         }
+        self.metrics.main_units_awaited.set(i64::try_from(self.held).unwrap_or(i64::MAX));
         self.complete.drain(..).for_each(Settle::done);
     }
 
@@ -377,86 +432,5 @@ fn record_of(matched: &Match) -> OwnedRecord {
         key: Bytes::copy_from_slice(matched.endpoint.as_bytes()),
         value: event.body.clone(),
         headers: append::headers(headers.to_pairs()),
-    }
-}
-
-/// The loop's first stage.
-struct Decoding {
-    look_up: LookUp,
-    producer: Producer,
-    /// Events whose decoding panicked, to be parked.
-    faults: Vec<(OwnedRecord, Settle)>,
-    metrics: Arc<Metrics>,
-    batch: usize,
-}
-
-impl Decoding {
-    async fn run(
-        mut self,
-        mut records: mpsc::Receiver<Work>,
-        hand_on: mpsc::Sender<Vec<Decoded>>,
-        stop: &CancellationToken,
-    ) {
-        let mut works = Vec::with_capacity(self.batch);
-        loop {
-            let taken = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                taken = records.recv_many(&mut works, self.batch) => taken,
-            };
-            if taken == 0 {
-                return;
-            }
-            let mut batch: Vec<Decoded> = works.drain(..).filter_map(|work| self.decode(work)).collect();
-            self.park().await;
-            let asked: Vec<_> = batch.iter().map(|decoded| (decoded.identity, decoded.at)).collect();
-            let elsewhere = self.look_up.stored_elsewhere(&asked).await;
-            for (decoded, elsewhere) in batch.iter_mut().zip(elsewhere) {
-                decoded.stored_elsewhere = elsewhere;
-            }
-            if hand_on.send(batch).await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// An event that cannot be decoded is settled here; the projector parks it with its reason. One whose decoding panics is ours
-    /// to park.
-    fn decode(&mut self, work: Work) -> Option<Decoded> {
-        let Work { mut record, settle } = work;
-        let value = record.value.take().unwrap_or_default();
-        let at = Position { partition: record.partition, offset: record.offset };
-        let read = caught(|| {
-            let event = Event::stored(&value).ok()?;
-            let subject = event.resolved_subject(record.header("subject"));
-            Some((event.identity(), event, subject))
-        });
-        let (identity, event, subject) = match read {
-            Ok(Some(read)) => read,
-            Ok(None) => {
-                self.metrics.undecodable_events.inc();
-                settle.done();
-                return None;
-            }
-            Err(Panicked) => {
-                self.metrics.faults.inc();
-                self.faults.push((rejected(record.key.into(), value.into(), at), settle));
-                return None;
-            }
-        };
-        let traceparent = record.header("traceparent");
-        let traceparent = traceparent.and_then(|value| String::from_utf8(value.to_vec()).ok());
-        let (key, body, stored_elsewhere) = (Bytes::from(record.key), Bytes::from(value), false);
-        Some(Decoded { key, event, subject, identity, body, traceparent, at, stored_elsewhere, settle })
-    }
-
-    /// Parks the events whose decoding panicked.
-    async fn park(&mut self) {
-        if self.faults.is_empty() {
-            return;
-        }
-        let (records, settles): (Vec<OwnedRecord>, Vec<Settle>) = self.faults.drain(..).unzip();
-        append_all(&self.producer, &records, &self.metrics).await;
-        settles.into_iter().for_each(Settle::done);
     }
 }

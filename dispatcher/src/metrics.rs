@@ -32,6 +32,10 @@ pub(crate) struct Metrics {
     pub(crate) match_refused: IntCounter,
     /// Events that wait for Register to tell their main unit.
     pub(crate) main_units_awaited: IntGauge,
+    /// Events that went to a tier because nobody told their main unit in time.
+    pub(crate) matches_put_back: IntCounter,
+    /// Events that were given up for their main unit after three days, and parked in `events.rejected`.
+    pub(crate) matches_given_up: IntCounter,
     /// Tries at deliveries by outcome.
     pub(crate) attempts: IntCounterVec,
     /// Deliveries put back by reason.
@@ -100,6 +104,14 @@ impl Metrics {
                 .counter("match_refused_total", "Matches whose subscription may not receive the event.")?,
             main_units_awaited: make
                 .gauge("main_units_awaited", "Events that wait for Register to tell their main unit.")?,
+            matches_put_back: make.counter(
+                "matches_put_back_total",
+                "Events that went to a tier because nobody told their main unit in time.",
+            )?,
+            matches_given_up: make.counter(
+                "matches_given_up_total",
+                "Events parked in events.rejected because nobody told their main unit for three days.",
+            )?,
             attempts: make.counters("attempts_total", "Tries at deliveries by outcome.", "outcome")?,
             put_back: make.counters("put_back_total", "Deliveries put back by reason.", "reason")?,
             repeated_deliveries: make

@@ -160,6 +160,13 @@ impl Ladder {
         (of_ladder..last).find(|tier| self.delay(*tier) >= asked).unwrap_or(last)
     }
 
+    /// The tier on which something waits that was first held at `created`; nothing when it has waited for too long.
+    pub(crate) fn waits_on(self, created: Micros, now: Micros) -> Option<&'static str> {
+        let age = Duration::from_micros(u64::try_from(now.0.saturating_sub(created.0)).unwrap_or(0));
+        let (topic, _) = TIERS.get(self.tier_of_age(age))?;
+        (age <= self.divided(OLDEST)).then_some(*topic)
+    }
+
     /// The longest tier that is not above this age, within the bounds of put back.
     fn tier_of_age(self, age: Duration) -> usize {
         let most = age.min(self.divided(LONGEST_PUT_BACK));

@@ -29,6 +29,7 @@ use crate::{
     sending,
     settled::{Begin, Settled},
     subscriptions::{Standing, Target, View},
+    undecided,
     webhook_client::WebhookClient,
 };
 
@@ -53,6 +54,7 @@ pub(crate) struct Push {
     pub(crate) metrics: Arc<Metrics>,
     /// Told when nothing new may start.
     pub(crate) stop: CancellationToken,
+    matches: mpsc::UnboundedSender<Work>,
     producer: Producer,
     ladder: Ladder,
     settled: Arc<Settled<Settle>>,
@@ -70,6 +72,8 @@ pub(crate) struct Parts {
     pub(crate) access: Access,
     /// The way out.
     pub(crate) client: WebhookClient,
+    /// Where events go whose matching waited and is due.
+    pub(crate) matches: mpsc::UnboundedSender<Work>,
     /// Where outcomes go.
     pub(crate) producer: Producer,
     /// The series.
@@ -104,13 +108,14 @@ impl Push {
         ladder: Ladder,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let Parts { view, access, client, producer, metrics, settled, journal } = parts;
+        let Parts { view, access, client, matches, producer, metrics, settled, journal } = parts;
         Arc::new(Self {
             view,
             access,
             client,
             metrics,
             stop,
+            matches,
             producer,
             ladder,
             settled,
@@ -153,6 +158,11 @@ impl Push {
 
     /// Opens a record. One that is no delivery, or a second copy, ends here.
     fn open(self: &Arc<Self>, work: Work) -> Option<Delivery> {
+        if undecided::is_one(&work.record) {
+            // A match loop that is gone takes nothing; the record comes again.
+            self.matches.send(work).ok();
+            return None;
+        }
         let Work { record, settle } = work;
         if !settle.is_held() {
             return None;

@@ -236,8 +236,8 @@ impl Access {
     ///
     /// # Errors
     /// [`Unavailable`] when Register gives no answer.
-    pub async fn main_unit_of(&self, number: &str) -> Result<Option<i64>, Unavailable> {
-        self.rights().register.main_unit_of(number).await
+    pub async fn main_unit_of(&self, subject: &str) -> Result<Option<i64>, Unavailable> {
+        self.rights().register.main_unit_of(subject).await
     }
 
     fn count<T>(&self, result: Result<T, AuthError>) -> Result<T, AuthError> {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use event::subject;
+use event::subject::{self, PartyNumber};
 use http::StatusCode;
 use moka::{Expiry, future::Cache};
 use serde::Deserialize;
@@ -37,6 +37,7 @@ const REMEMBERED_MAX: u64 = 100_000;
 const QUERY_MAX: usize = 100;
 const PERSON_URN: &str = "urn:altinn:person:identifier-no:";
 const ORGANISATION_URN: &str = "urn:altinn:organization:identifier-no:";
+const PARTY_ID_URN: &str = "urn:altinn:party:id:";
 
 const UUID_URN: &str = "urn:altinn:party:uuid:";
 
@@ -146,19 +147,18 @@ impl Register {
         Ok(Some(party.party_id).filter(|id| *id > 0))
     }
 
-    /// The party id of the main unit of an organisation. Who asks the same meanwhile waits for the one request.
-    pub(crate) async fn main_unit_of(&self, number: &str) -> Result<Option<i64>, Unavailable> {
-        if !is_digits(number, 9) {
-            return Ok(None);
-        }
-        if let Some(main) = self.main_units.get(number).await {
+    /// The party id of the main unit of whom a subject names: a party by its id, or an organisation by its number. Who asks the same
+    /// meanwhile waits for the one request.
+    pub(crate) async fn main_unit_of(&self, subject: &str) -> Result<Option<i64>, Unavailable> {
+        let Some(urn) = urn_of_unit(subject) else { return Ok(None) };
+        if let Some(main) = self.main_units.get(&urn).await {
             return Ok(main);
         }
-        let asked = self.main_units.try_get_with(number.to_owned(), self.look_up_main_unit(number));
+        let asked = self.main_units.try_get_with(urn.clone(), self.look_up_main_unit(&urn));
         asked.await.map_err(|error| *error)
     }
 
-    async fn look_up_main_unit(&self, number: &str) -> Result<Option<i64>, Unavailable> {
+    async fn look_up_main_unit(&self, urn: &str) -> Result<Option<i64>, Unavailable> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Unit {
@@ -168,7 +168,6 @@ impl Register {
         struct Units {
             data: Vec<Unit>,
         }
-        let urn = format!("{ORGANISATION_URN}{number}");
         let answer = self.post(&self.main_units_of, &json!({ "data": urn })).await?;
         // As above.
         if matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST) {
@@ -273,6 +272,17 @@ impl Register {
 /// Whether the URN names a person by what is no person's number: Register would refuse the whole query.
 fn is_no_persons_number(urn: &str) -> bool {
     urn.strip_prefix(PERSON_URN).is_some_and(|number| !subject::has_check_figures(number))
+}
+
+/// How Register names whom a subject is about.
+fn urn_of_unit(subject: &str) -> Option<String> {
+    if let Some(party) = subject::party_id(subject) {
+        return Some(format!("{PARTY_ID_URN}{party}"));
+    }
+    match subject::party_number(subject)? {
+        PartyNumber::Organisation(number) => Some(format!("{ORGANISATION_URN}{number}")),
+        PartyNumber::Person(_) => None,
+    }
 }
 
 fn is_digits(text: &str, length: usize) -> bool {

@@ -19,6 +19,7 @@ pub mod subject;
 pub mod subscription;
 pub mod topics;
 pub mod violation;
+pub mod waiting_match;
 
 pub use attempt::{AttemptOutcome, AttemptRecord, NOT_PERMITTED};
 pub use delivery::{DeliveryHeaders, DeliveryKind, HeaderError};
@@ -29,3 +30,4 @@ pub use instant::{Micros, TimeRefusal};
 pub use media::MediaType;
 pub use subscription::Subscription;
 pub use violation::{Violation, Violations};
+pub use waiting_match::MatchHeaders;

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails at the line that is wrong")]
 
 use event::{
-    AttemptOutcome, AttemptRecord, DeliveryHeaders, DeliveryId, DeliveryKind, EventIdentity, Micros,
-    SubscriptionId,
+    AttemptOutcome, AttemptRecord, DeliveryHeaders, DeliveryId, DeliveryKind, EventIdentity, MatchHeaders,
+    Micros, SubscriptionId,
 };
 
 /// The names in the first column of the table under a heading that starts like this.
@@ -35,6 +35,18 @@ fn the_headers_of_a_delivery_are_those_of_the_document() {
     assert_eq!(table("deliveries, "), written);
     let read = DeliveryHeaders::from_pairs(pairs.iter().map(|(name, value)| (*name, value.as_bytes())));
     assert_eq!(read, Ok(headers));
+}
+
+#[test]
+fn the_headers_of_an_event_that_waits_to_be_matched_are_those_of_the_document() {
+    let headers = MatchHeaders {
+        unit: "/party/1".into(),
+        created: Micros(1),
+        subject: Some("/party/1".into()),
+        traceparent: Some("x".into()),
+    };
+    let written: Vec<&str> = headers.to_pairs().iter().map(|(name, _)| *name).collect();
+    assert_eq!(table("Records of kind `match`"), written);
 }
 
 #[test]

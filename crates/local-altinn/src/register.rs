@@ -18,7 +18,8 @@ use crate::{
 
 const PERSON_URN: &str = "urn:altinn:person:identifier-no:";
 const ORGANISATION_URN: &str = "urn:altinn:organization:identifier-no:";
-const PARTY_URN: &str = "urn:altinn:party:uuid:";
+const PARTY_UUID_URN: &str = "urn:altinn:party:uuid:";
+const PARTY_ID_URN: &str = "urn:altinn:party:id:";
 
 pub(crate) struct Register {
     parties: Arc<Vec<Party>>,
@@ -105,7 +106,8 @@ pub(crate) fn party_of_urn<'a>(parties: &'a [Party], urn: &str) -> Option<&'a Pa
             || urn
                 .strip_prefix(ORGANISATION_URN)
                 .is_some_and(|number| party.org_number.as_deref() == Some(number))
-            || urn.strip_prefix(PARTY_URN) == Some(party.party_uuid.as_str())
+            || urn.strip_prefix(PARTY_UUID_URN) == Some(party.party_uuid.as_str())
+            || urn.strip_prefix(PARTY_ID_URN).is_some_and(|id| id.parse() == Ok(party.party_id))
     })
 }
 

@@ -51,15 +51,20 @@ async fn who_asks_the_same_at_once_shares_one_request() {
 async fn the_main_unit_of_a_sub_unit_is_found_once_and_remembered() {
     let (local, access) = platform().await;
     let main = 51_000_002;
-    let many = (0..20).map(|_| access.main_unit_of("312601931"));
+    let many = (0..20).map(|_| access.main_unit_of("/organisation/312601931"));
     let found = futures::future::join_all(many).await;
     assert!(found.iter().all(|found| found.as_ref() == Ok(&Some(main))));
-    for none in ["311783777", "999999999"] {
+    assert_eq!(access.main_unit_of("/party/51000003").await, Ok(Some(main)));
+    for none in
+        ["/organisation/311783777", "urn:altinn:organization:identifier-no:999999999", "/party/50000002"]
+    {
         assert_eq!(access.main_unit_of(none).await, Ok(None));
         assert_eq!(access.main_unit_of(none).await, Ok(None));
     }
-    assert_eq!(access.main_unit_of("urn:x").await, Ok(None));
-    assert_eq!(local.register().requests(), 3);
+    for nobody in ["urn:x", "312601931", "/person/02857010054", "/org/ttd"] {
+        assert_eq!(access.main_unit_of(nobody).await, Ok(None));
+    }
+    assert_eq!(local.register().requests(), 5);
 }
 
 #[tokio::test]
@@ -67,7 +72,7 @@ async fn no_answer_is_not_an_organisation_without_a_main_unit() {
     let (local, access) = platform().await;
     for silent in [Mode::Fail(401), Mode::Fail(500)] {
         local.register().set(silent);
-        assert_eq!(access.main_unit_of("312601931").await, Err(Unavailable("Register")));
+        assert_eq!(access.main_unit_of("/organisation/312601931").await, Err(Unavailable("Register")));
     }
 }
 
@@ -75,7 +80,7 @@ async fn no_answer_is_not_an_organisation_without_a_main_unit() {
 async fn a_number_that_register_does_not_take_is_nobodys() {
     let (local, access) = platform().await;
     local.register().set(Mode::Fail(400));
-    assert_eq!(access.main_unit_of("123456789").await, Ok(None));
+    assert_eq!(access.main_unit_of("/organisation/123456789").await, Ok(None));
     assert_eq!(access.party_of_organisation("123456789").await, Ok(None));
     assert_eq!(access.party_of_person("02857010054").await, Ok(None));
 }

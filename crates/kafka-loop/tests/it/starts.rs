@@ -79,6 +79,7 @@ fn pushing() -> LedgerOptions {
         budget: Budget { records: 64, bytes: 1 << 20 },
         per_partition: None,
         stalled_after: None,
+        journal: None,
     }
 }
 
