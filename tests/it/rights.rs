@@ -211,7 +211,24 @@ async fn a_persons_number_is_in_no_key_link_log_metric_or_refusal() {
         );
         let body = json!({"party": {"personNumber": number}, "fromtime": "2020-01-01T00:00:00Z", "type": 1});
         let seed = http.post(format!("{}/events/instanceeventsforparty", client.base)).json(&body);
-        for request in [party, http.get(named), seed] {
+        let wish = json!({"includeSubunits": number, "endPoint": number, number: [number], "mode": number});
+        let subscribe = client.post("/events/api/v1/subscriptions").json(&wish);
+        let foreign = json!({
+            "endPoint": "https://example.com/", "resourceFilter": format!("urn:altinn:resource:{number}"),
+        });
+        let foreign = client.post("/events/api/v1/subscriptions").json(&foreign);
+        let nowhere = http.get(format!("{}/persons/{number}?{number}=%00", client.base));
+        let odd = http.get(format!("{}/events/api/v1/events?{number}=%00", client.base));
+        let event = json!({"specversion": number, "id": [number], "time": number, number: {}, "type": 1});
+        let publish = |body: String| {
+            client
+                .post("/events/api/v1/events")
+                .header("content-type", "application/cloudevents+json")
+                .body(body)
+        };
+        let broken = publish(format!("\"{number}\""));
+        let publish = publish(event.to_string());
+        for request in [party, http.get(named), seed, subscribe, foreign, nowhere, odd, publish, broken] {
             let answer = request.bearer_auth(&token).send().await.unwrap();
             told.push_str(&format!("{:?}", answer.headers()));
             if !answer.status().is_success() {
@@ -240,6 +257,37 @@ async fn a_persons_number_is_in_no_key_link_log_metric_or_refusal() {
             let line = text.lines().find(|line| line.contains(number));
             assert!(line.is_none(), "{what}: {line:?}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_found_in_the_log_by_its_id() {
+    let world = World::new("traced").await;
+    let mut process = Process::start(&world, "ingest,query-api").await;
+    let client = world.client(process.public);
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let wrong = http
+        .get(format!("{}/events/api/v1/app/party?size=0", client.base))
+        .bearer_auth(world.altinn.enterprise_token(Some("ttd"), "991825827", &[]))
+        .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+    let invalid = client.post("/events/api/v1/app").json(&json!({}));
+    let invalid = invalid.header("platformaccesstoken", world.altinn.platform_token("ttd", "apps-test"));
+    let nowhere = http.put(format!("{}/events/api/v1/events", client.base));
+    let mut ids = Vec::new();
+    for (request, status) in [(wrong, 400), (invalid, 400), (nowhere, 405)] {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        let id = answer.headers()["trace-id"].to_str().unwrap().to_owned();
+        let problem: serde_json::Value = answer.json().await.unwrap();
+        assert_eq!(problem["traceId"], id.as_str(), "{problem}");
+        ids.push(id);
+    }
+    assert_eq!(ids[0], trace, "the caller's own");
+    assert!(process.terminate().await.success());
+    let log = process.log();
+    for id in ids {
+        assert!(log.lines().any(|line| line.contains(&id) && line.contains("refused")), "{id}: {log}");
     }
 }
 
