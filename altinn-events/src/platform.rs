@@ -143,6 +143,9 @@ fn start_services(parts: Parts) -> anyhow::Result<Routes> {
         )?;
         routes = routes.merge(ingest::router(state));
     }
+    if !settings.services.has(Service::QueryApi) {
+        routes = routes.merge(service::admin::health(life.clone()));
+    }
     if !settings.services.has_store() {
         return Ok(Routes::all(routes));
     }
@@ -209,6 +212,7 @@ fn start_with_store(parts: &Parts, store: Store, mut routes: Router) -> anyhow::
         )?;
     }
     if services.has(Service::QueryApi) {
+        let store = Store::connect_for_reads(&settings.store)?;
         let needs =
             query_api::Needs { store, access: access.clone(), producer: producer.clone(), registry, life };
         let state = query_api::QueryApi::new(settings.query_api.clone(), needs)?;

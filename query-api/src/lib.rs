@@ -27,6 +27,7 @@ pub mod error;
 pub mod feed;
 pub mod generic_feed;
 pub mod head;
+pub mod health;
 pub mod instance_feed;
 pub mod interest;
 pub mod log;
@@ -60,6 +61,7 @@ struct Inner {
     waiting: waiting::Waiting,
     head: recent::RecentHead,
     room: room::Room,
+    health: health::Health,
 }
 
 impl FromRef<QueryApi> for Access {
@@ -94,9 +96,11 @@ impl QueryApi {
             waiting::Most { readers: config.waiters_max, per_caller: config.waiters_per_caller },
             metrics.waiting.clone(),
         );
+        let health = health::Health::new(metrics.health_questions.clone());
         let (head, room) = (recent::RecentHead::default(), room::Room::new(config.pages_bytes));
-        let api =
-            Self { inner: Arc::new(Inner { config, store, access, producer, metrics, waiting, head, room }) };
+        let api = Self {
+            inner: Arc::new(Inner { config, store, access, producer, metrics, waiting, head, room, health }),
+        };
         let watched = api.clone();
         // It stops with the HTTP port, so that nobody who waits holds up the stop.
         life.spawn(Stage::Http, "head watch", |stop| async move {

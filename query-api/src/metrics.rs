@@ -15,6 +15,8 @@ pub struct Metrics {
     pub busy_callers: IntCounter,
     /// Looks into the store for an event by the id that a reader gave.
     pub looks_for_ids: IntCounter,
+    /// Questions to the database whether it is there.
+    pub health_questions: IntCounter,
     /// Pages that stopped because the PDP gave no answer.
     pub unknown: IntCounter,
     /// Seconds a page, waiting not counted.
@@ -60,6 +62,10 @@ impl Metrics {
             looks_for_ids: counter(
                 "query_api_looks_for_ids_total",
                 "Looks into the store for an event by the id that a reader gave.",
+            )?,
+            health_questions: counter(
+                "query_api_health_questions_total",
+                "Questions to the database whether it is there.",
             )?,
             unknown: counter(
                 "query_api_unknown_total",

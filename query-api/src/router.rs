@@ -38,9 +38,10 @@ pub fn router(api: QueryApi) -> Router {
 }
 
 async fn health(State(api): State<QueryApi>) -> Response {
-    match api.inner.store.answers(std::time::Duration::from_secs(2)).await {
-        Ok(()) => "Healthy".into_response(),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Unhealthy").into_response(),
+    if api.inner.health.is_well(&api.inner.store).await {
+        "Healthy".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "Unhealthy").into_response()
     }
 }
 

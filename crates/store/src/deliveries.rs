@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     error::StoreError,
-    pool::{Store, answered},
+    pool::Store,
     write::{Advance, advance},
 };
 
@@ -72,7 +72,7 @@ impl Store {
         rows: &[AttemptRow],
         advances: &[Advance],
     ) -> Result<(), StoreError> {
-        answered(self.insert_attempts(topic, rows, advances)).await
+        self.answered(self.insert_attempts(topic, rows, advances)).await
     }
 
     async fn insert_attempts(
@@ -105,7 +105,7 @@ impl Store {
         rows: &[DeadRow],
         advances: &[Advance],
     ) -> Result<(), StoreError> {
-        answered(self.insert_dead(topic, rows, advances)).await
+        self.answered(self.insert_dead(topic, rows, advances)).await
     }
 
     async fn insert_dead(
@@ -140,11 +140,11 @@ impl Store {
         subscription: SubscriptionId,
         limit: i64,
     ) -> Result<Vec<String>, StoreError> {
-        Ok(sqlx::query_scalar(include_str!("../sql/attempts_of.sql"))
+        let records = sqlx::query_scalar(include_str!("../sql/attempts_of.sql"))
             .bind(subscription.0)
             .bind(limit)
-            .fetch_all(&self.pool)
-            .await?)
+            .fetch_all(&self.pool);
+        self.answered(async { Ok(records.await?) }).await
     }
 
     /// The newest dead letters of a subscription.
@@ -159,8 +159,8 @@ impl Store {
         let rows = sqlx::query(include_str!("../sql/dead_of.sql"))
             .bind(subscription.0)
             .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
+            .fetch_all(&self.pool);
+        let rows = self.answered(async { Ok(rows.await?) }).await?;
         rows.iter()
             .map(|row| {
                 Ok(DeadLetter {

@@ -4,10 +4,7 @@ use event::{Event, EventIdentity, Micros, Sequence, id_hash};
 use sqlx::{Row, ValueRef, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{
-    error::StoreError,
-    pool::{Store, answered},
-};
+use crate::{error::StoreError, pool::Store};
 
 /// How far the feed has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +128,7 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn feed_head(&self) -> Result<FeedHead, StoreError> {
         let head = sqlx::query(include_str!("../sql/head.sql")).fetch_one(&self.pool);
-        let row = answered(async { Ok(head.await?) }).await?;
+        let row = self.answered(async { Ok(head.await?) }).await?;
         Ok(FeedHead {
             last: Sequence(row.try_get(0)?),
             registered: Micros::from_time(row.try_get(1)?),
@@ -146,9 +143,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn oldest(&self) -> Result<Option<Sequence>, StoreError> {
-        let oldest: Option<i64> =
-            sqlx::query_scalar(include_str!("../sql/oldest.sql")).fetch_optional(&self.pool).await?;
-        Ok(oldest.map(Sequence))
+        let oldest = sqlx::query_scalar(include_str!("../sql/oldest.sql")).fetch_optional(&self.pool);
+        Ok(self.answered(async { Ok(oldest.await?) }).await?.map(Sequence))
     }
 
     /// The rows of a stretch that a filter selects.
@@ -158,9 +154,9 @@ impl Store {
     pub async fn page(&self, filter: &FeedFilter, stretch: Stretch) -> Result<FeedPage, StoreError> {
         let Stretch { head, after, limit, bytes, .. } = stretch;
         let looked_at = if filter.is_residual() || filter.subjects.len() > 1 {
-            answered(self.look(filter, stretch)).await?
+            self.answered(self.look(filter, stretch)).await?
         } else {
-            answered(self.take_all(filter, stretch)).await?
+            self.answered(self.take_all(filter, stretch)).await?
         };
         let full = i64::try_from(looked_at.len()) == Ok(limit);
         let mut rows = Vec::with_capacity(looked_at.len());
@@ -245,9 +241,8 @@ impl Store {
             .bind(after.0)
             .bind(to.0)
             .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter().map(stored).collect()
+            .fetch_all(&self.pool);
+        self.answered(async { Ok(rows.await?) }).await?.iter().map(stored).collect()
     }
 
     /// The events after `after` up to `to`, at most `limit`, each with its canonical subject, for those who match them in memory.
@@ -264,8 +259,8 @@ impl Store {
             .bind(after.0)
             .bind(to.0)
             .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
+            .fetch_all(&self.pool);
+        let rows = self.answered(async { Ok(rows.await?) }).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
@@ -278,11 +273,11 @@ impl Store {
         place: Sequence,
         resource: &str,
     ) -> Result<Option<String>, StoreError> {
-        Ok(sqlx::query_scalar(include_str!("../sql/alternative_subject_at.sql"))
+        let found = sqlx::query_scalar(include_str!("../sql/alternative_subject_at.sql"))
             .bind(place.0)
             .bind(resource)
-            .fetch_optional(&self.pool)
-            .await?)
+            .fetch_optional(&self.pool);
+        self.answered(async { Ok(found.await?) }).await
     }
 
     /// The oldest event of that id in a feed: of its resource, subjects, alternative subject and instance. What else a reader
@@ -300,9 +295,8 @@ impl Store {
                 .bind(some(&feed.subjects))
                 .bind(feed.alternative_subject.as_deref())
                 .bind(feed.instance.as_deref())
-                .fetch_optional(&self.pool)
-                .await?;
-            let Some(row) = found else { return Ok(None) };
+                .fetch_optional(&self.pool);
+            let Some(row) = self.answered(async { Ok(found.await?) }).await? else { return Ok(None) };
             after = row.try_get(0)?;
             let json: String = row.try_get(1)?;
             // Two ids may share a hash.
@@ -321,10 +315,9 @@ impl Store {
         events: &[EventIdentity],
     ) -> Result<Vec<(EventIdentity, String)>, StoreError> {
         let asked: Vec<Uuid> = events.iter().map(|identity| Uuid::from_u128(identity.0)).collect();
-        let rows = sqlx::query(include_str!("../sql/events_of_identities.sql"))
-            .bind(asked)
-            .fetch_all(&self.pool)
-            .await?;
+        let rows =
+            sqlx::query(include_str!("../sql/events_of_identities.sql")).bind(asked).fetch_all(&self.pool);
+        let rows = self.answered(async { Ok(rows.await?) }).await?;
         rows.iter()
             .map(|row| Ok((EventIdentity(row.try_get::<Uuid, _>(0)?.as_u128()), row.try_get(1)?)))
             .collect()

@@ -15,6 +15,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../schemas/postgres");
 
 /// Longest wait for an answer, above the server's own limit: a connection whose other end is gone without a word.
 const ANSWER: Duration = Duration::from_secs(40);
+/// What the server gives a statement that a client waits for, and how long its answer is waited for.
+const READ_STATEMENT: &str = "3s";
+const READ_ANSWER: Duration = Duration::from_secs(5);
 /// A connection that was idle for longer is asked whether it still lives before it is used.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -93,6 +96,8 @@ fn is_plain_name(name: &str) -> bool {
 pub struct Store {
     pub(crate) pool: PgPool,
     pub(crate) closed: Arc<ClosedIdentities>,
+    /// Longest wait for an answer.
+    patience: Duration,
     schema: String,
     partition_size: i64,
 }
@@ -109,6 +114,22 @@ impl Store {
     /// # Errors
     /// [`StoreError::Settings`] when the URL or the schema's name cannot be used.
     pub fn connect(settings: &StoreSettings) -> Result<Self, StoreError> {
+        Self::connect_with(settings, ANSWER, &[])
+    }
+
+    /// A pool of its own for those who ask while a client waits: the server gives up a statement after three seconds.
+    ///
+    /// # Errors
+    /// As [`Store::connect`].
+    pub fn connect_for_reads(settings: &StoreSettings) -> Result<Self, StoreError> {
+        Self::connect_with(settings, READ_ANSWER, &[("statement_timeout", READ_STATEMENT)])
+    }
+
+    fn connect_with(
+        settings: &StoreSettings,
+        patience: Duration,
+        session: &[(&str, &str)],
+    ) -> Result<Self, StoreError> {
         if !is_plain_name(&settings.schema) {
             return Err(StoreError::Settings(format!("`{}` cannot be a schema", settings.schema)));
         }
@@ -116,7 +137,8 @@ impl Store {
             .map_err(|_| StoreError::Settings("DATABASE_URL is not a Postgres URL".to_owned()))?
             .application_name("altinn-events")
             .options([("search_path", settings.schema.as_str())])
-            .options(SESSION);
+            .options(SESSION)
+            .options(session.iter().copied());
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
@@ -131,7 +153,13 @@ impl Store {
             })
             .connect_lazy_with(options);
         let closed = Arc::new(ClosedIdentities::default());
-        Ok(Self { pool, closed, schema: settings.schema.clone(), partition_size: settings.partition_size })
+        Ok(Self {
+            pool,
+            closed,
+            patience,
+            schema: settings.schema.clone(),
+            partition_size: settings.partition_size,
+        })
     }
 
     /// Brings the schema up to date, under a lock; safe to repeat and to run from many processes. Takes as long as it takes.
@@ -195,9 +223,21 @@ impl Store {
     }
 }
 
-/// The work's result, or [`StoreError::Unavailable`] when none came within [`ANSWER`].
-pub(crate) async fn answered<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    match tokio::time::timeout(ANSWER, work).await {
+impl Store {
+    /// The work's result, or [`StoreError::Unavailable`] when none came in time.
+    pub(crate) async fn answered<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        answered(self.patience, work).await
+    }
+}
+
+async fn answered<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(patience, work).await {
         Ok(result) => result,
         Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
     }
@@ -209,7 +249,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_database_that_never_answers_is_told_as_unavailable() {
-        let silent = answered(std::future::pending::<Result<(), StoreError>>()).await;
+        let silent = answered(ANSWER, std::future::pending::<Result<(), StoreError>>()).await;
         assert!(matches!(silent, Err(StoreError::Unavailable(_))), "{silent:?}");
     }
 }

@@ -9,10 +9,7 @@ use event::{Event, EventIdentity, Micros, Sequence};
 use sqlx::{Postgres, Row, Transaction, types::time::OffsetDateTime};
 use uuid::Uuid;
 
-use crate::{
-    error::StoreError,
-    pool::{Store, answered},
-};
+use crate::{error::StoreError, pool::Store};
 
 /// An event with where it came from.
 #[derive(Clone, Debug)]
@@ -91,7 +88,7 @@ impl Store {
         events: &[NewEvent],
         advances: &[Advance],
     ) -> Result<BatchOutcome, StoreError> {
-        answered(self.write(topic, events, advances)).await
+        self.answered(self.write(topic, events, advances)).await
     }
 
     async fn write(
@@ -151,7 +148,7 @@ impl Store {
             .bind(partitions)
             .bind(offsets)
             .fetch_all(&self.pool);
-        answered(async { Ok(starts.await?) }).await
+        self.answered(async { Ok(starts.await?) }).await
     }
 
     /// The stored position of each partition of a topic.

@@ -11,9 +11,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{batch, event, event_of, store};
+use common::{batch, event, event_of, settings, store};
 use event::{EventIdentity, Micros, Sequence};
-use store::{Conflict, FeedFilter, StoreError, Stretch};
+use store::{Conflict, FeedFilter, Store, StoreError, Stretch};
 
 fn stretch(head: Sequence, after: Sequence, limit: i64, scan: i64) -> Stretch {
     Stretch { head, after, limit, scan, bytes: 1 << 22 }
@@ -268,4 +268,18 @@ async fn the_bytes_of_an_event_come_back_untouched() {
     store.write_batch("events", &events, &[step]).await.unwrap();
     let rows = store.rows_between(Sequence(0), Sequence(9), 9).await.unwrap();
     assert_eq!(rows[0].json, json);
+}
+
+#[tokio::test]
+async fn the_database_gives_up_a_read_that_takes_too_long() {
+    let store = store("reads", 1_000).await;
+    let reads = Store::connect_for_reads(&settings("reads", 1_000).await).unwrap();
+    let long = reads.execute_for_test("select pg_sleep(600)".to_owned()).await;
+    assert!(matches!(long, Err(StoreError::Unavailable(_))), "{long:?}");
+    let mut lock = store.pool().begin().await.unwrap();
+    sqlx::raw_sql("lock table events in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let locked = reads.page(&by_resource(), stretch(Sequence(0), Sequence(0), 1, 1)).await;
+    assert!(matches!(locked, Err(StoreError::Unavailable(_))), "{locked:?}");
+    lock.rollback().await.unwrap();
+    reads.page(&by_resource(), stretch(Sequence(0), Sequence(0), 1, 1)).await.unwrap();
 }

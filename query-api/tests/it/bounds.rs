@@ -167,3 +167,19 @@ async fn pages_at_once_are_bounded_in_bytes_until_their_readers_have_them() {
     drop(unread);
     assert_eq!(world.get(&world.ttd(), &path).await.ids().len(), 60);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_costs_one_query_a_second_whoever_asks() {
+    let world = World::new(&[]).await;
+    let started = Instant::now();
+    for _ in 0..10 {
+        let asking = (0..50).map(|_| world.send(http::Method::GET, "/health", &[], ""));
+        let answers = join_all(asking).await;
+        assert!(
+            answers.iter().all(|answer| (answer.status, answer.body.as_str()) == (StatusCode::OK, "Healthy"))
+        );
+    }
+    let most = started.elapsed().as_secs_f64() + 1.0;
+    let asked = world.metric("query_api_health_questions_total");
+    assert!(asked >= 1.0 && asked <= most, "{asked} questions in {most} seconds");
+}

@@ -138,14 +138,14 @@ impl World {
     ) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("query_api_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let store = Store::connect(&StoreSettings {
+        let database = StoreSettings {
             url: database_url.to_owned(),
             schema: name.clone(),
             max_connections: 4,
             acquire_timeout,
             partition_size: 10_000,
-        })
-        .unwrap();
+        };
+        let store = Store::connect(&database).unwrap();
         if store.migrate().await.is_ok() {
             store.start_positions("events", &[(0, 0)]).await.unwrap();
         }
@@ -168,7 +168,8 @@ impl World {
         let (registry, life) = (Registry::new(), Lifecycle::new());
         let access = Access::new(&access).unwrap();
         let producer = Producer::new(&kafka).unwrap();
-        let needs = Needs { store: store.clone(), access, producer, registry: &registry, life: &life };
+        let reads = Store::connect_for_reads(&database).unwrap();
+        let needs = Needs { store: reads, access, producer, registry: &registry, life: &life };
         let router = router(QueryApi::new(config, needs).unwrap());
         Self { altinn, store, life, router, registry, kafka, next_offset: AtomicI64::new(0) }
     }

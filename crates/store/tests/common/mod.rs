@@ -7,16 +7,19 @@ use std::time::Duration;
 use event::Event;
 use store::{Advance, NewEvent, Store, StoreSettings};
 
-pub(crate) async fn store(name: &str, partition_size: i64) -> Store {
+pub(crate) async fn settings(name: &str, partition_size: i64) -> StoreSettings {
     let stack = local_stack::shared().await;
-    let settings = StoreSettings {
+    StoreSettings {
         url: stack.database_url(),
         schema: format!("store_{name}_{}", std::process::id()),
         max_connections: 8,
         acquire_timeout: Duration::from_secs(20),
         partition_size,
-    };
-    let store = Store::connect(&settings).unwrap();
+    }
+}
+
+pub(crate) async fn store(name: &str, partition_size: i64) -> Store {
+    let store = Store::connect(&settings(name, partition_size).await).unwrap();
     store.migrate().await.unwrap();
     let start: Vec<(i32, i64)> = (0..4).map(|partition| (partition, 0)).collect();
     store.start_positions("events", &start).await.unwrap();
