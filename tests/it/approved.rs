@@ -1,6 +1,5 @@
 //! Organisations that the owner of a resource approves for all parties: by name, or by an access list.
 
-use local_altinn::Rule;
 use platform_tests::{
     client::Client,
     wait::until,
@@ -104,9 +103,12 @@ async fn a_list_that_is_connected_to_a_resource_narrows_rights_to_its_parties() 
     let owner = client(&world, platform.address(), Some("kve"), "310926728");
     let named = client(&world, platform.address(), None, NAMED);
     let pdp = world.altinn.pdp();
-    pdp.restrict("kve-notices", "kve:parties", &["subscribe"]);
-    pdp.approve("kve:parties", STRANGER);
-    pdp.permit(Rule::new(("urn:altinn:org", "kve"), &["publish"], RESOURCE));
+    pdp.restrict("kve-notices", "kve:readable", &["subscribe"]);
+    pdp.approve("kve:readable", STRANGER);
+    pdp.restrict("kve-notices", "kve:published", &["publish"]);
+    for member in [STRANGER, "314411153"] {
+        pdp.approve("kve:published", member);
+    }
     for (id, party) in [("member", 51_000_002), ("other", 51_000_005)] {
         assert_eq!(owner.publish(&notice(id, Some(&format!("/party/{party}")))).await.unwrap(), 200);
     }
