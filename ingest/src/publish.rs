@@ -101,8 +101,6 @@ impl Ingest {
     ) -> Result<Vec<Event>, Refusal> {
         let (parts, body) = request.into_parts();
         let bytes = body::read(&parts.headers, body, mode.body_max(), self.inner.config.body_timeout).await?;
-        let parse = |json: &[u8]| parse(json).and_then(parties::checked);
-        let complete = |draft| complete(draft).and_then(parties::checked);
         let one = match mode {
             Mode::Batch => return batch::events(&bytes, parse),
             Mode::Structured => parse(&bytes),

@@ -8,7 +8,7 @@ use crate::{
     event::{ATTRIBUTE_MAX, NAME_MAX, RESOURCE_MAX},
     instant::{Micros, TimeRefusal},
     media::MediaType,
-    resource,
+    resource, subject,
     violation::{Violation, Violations},
 };
 
@@ -76,7 +76,7 @@ impl Check {
                 self.seen.kind = true;
                 self.attributes.kind = self.text(name, raw, ATTRIBUTE_MAX).unwrap_or_default();
             }
-            "subject" => self.attributes.subject = self.text(name, raw, ATTRIBUTE_MAX),
+            "subject" => self.subject(raw),
             "alternativesubject" => self.attributes.alternative_subject = self.optional(name, raw),
             "resourceinstance" => self.attributes.instance = self.optional(name, raw),
             "resource" => self.resource(raw),
@@ -158,6 +158,19 @@ impl Check {
             self.wrong("resource", "is not a valid URN; example: urn:altinn:resource:app_ttd_apps-test");
         }
         self.attributes.resource = resource;
+    }
+
+    /// A person's number with a mistake in it fails whole requests to Register and the PDP, the questions of others included (contract
+    /// §3.8). The number is not repeated.
+    fn subject(&mut self, raw: &str) {
+        self.attributes.subject = self.text("subject", raw, ATTRIBUTE_MAX);
+        let named = self.attributes.subject.as_deref();
+        if named.is_some_and(subject::is_no_persons_number) && !self.is_stored {
+            self.wrong(
+                "subject",
+                "names a person by what is no person's number: eleven figures, of which the last two check the others",
+            );
+        }
     }
 
     fn time(&mut self, raw: &str) {

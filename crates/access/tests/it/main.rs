@@ -67,7 +67,7 @@ fn generic_event(id: &str, subject: &str) -> Event {
 }
 
 fn parse(json: &serde_json::Value) -> Event {
-    Event::parse(json.to_string().as_bytes()).unwrap()
+    Event::stored(json.to_string().as_bytes()).unwrap()
 }
 
 /// Repeats until the condition holds.
