@@ -7,6 +7,7 @@ mod finish;
 mod metrics;
 
 // Subscriptions: the view that both loops read.
+mod follower;
 pub mod index;
 mod interner;
 mod source_filter;
@@ -54,13 +55,14 @@ pub use config::Config;
 
 use config::PushConfig;
 use endpoint::Lane;
+use follower::Follower;
 use matching::Matching;
 use metrics::Metrics;
 use outcome::Ladder;
 use push::{Parts, Push};
 use repeats::LookUp;
 use settled::{Settled, settled_by};
-use subscriptions::{Follower, View};
+use subscriptions::View;
 use tiers::Tiers;
 use webhook_client::WebhookClient;
 
@@ -124,7 +126,7 @@ impl Loops {
         let (kafka, view, metrics) = (self.kafka.clone(), Arc::clone(&self.view), Arc::clone(&self.metrics));
         let look_up = LookUp::new(store, Arc::clone(&metrics), config.repeats_wait);
         let shows = Arc::clone(&metrics);
-        let whole = Arc::clone(&view);
+        let (whole, using) = (Arc::clone(&view), view.user());
         let matching = Matching::new(view, self.producer.clone(), self.access.clone(), metrics, config);
         let options = LedgerOptions {
             group: groups::MATCH,
@@ -135,7 +137,8 @@ impl Loops {
             journal: None,
         };
         life.spawn(Stage::Loops, "dispatcher.match", |stop| async move {
-            if !is_whole(&whole, &stop).await {
+            let _using = using;
+            if !whole.whole(&stop).await {
                 return Ok(());
             }
             let ledger = open_ledger(&kafka, options, stop.clone())?;
@@ -162,8 +165,10 @@ impl Loops {
             producer: self.outcomes.clone(),
             metrics: Arc::clone(&self.metrics),
         };
+        let using = self.view.user();
         life.spawn(Stage::Loops, "dispatcher.push", |stop| async move {
-            if !is_whole(&parts.view, &stop).await {
+            let _using = using;
+            if !parts.view.whole(&stop).await {
                 return Ok(());
             }
             push_from(&kafka, parts, config, ladder, stop).await
@@ -189,11 +194,6 @@ impl Loops {
             tokio::join!(tiers.run(ledger, stop), shown).0
         });
     }
-}
-
-/// Waits for the view; false when the stop came first.
-async fn is_whole(view: &View, stop: &CancellationToken) -> bool {
-    stop.run_until_cancelled(view.whole()).await.is_some()
 }
 
 /// Both push loops: fresh deliveries, and beside them, in the same partitions, those that are due again.

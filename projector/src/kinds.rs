@@ -95,7 +95,7 @@ impl Kind for Attempts {
     ) -> Result<(), StoreError> {
         // Before the position moves: validating twice changes nothing, missing it would.
         for attempt in rows.iter().filter(|attempt| attempt.validates) {
-            if store.set_validated(attempt.row.subscription).await? {
+            if store.set_validated(attempt.row.subscription).await?.is_some() {
                 metrics.validated.inc();
             }
         }

@@ -4,7 +4,7 @@
 //! how far the feed has come, [`feed`] scans within its [`room`] and asks for
 //! rights, [`answer`] writes the page; [`app_feed`], [`generic_feed`], [`seed_feed`] and [`instance_feed`] are the kinds of feed. [`head`]
 //! wakes readers who wait, [`waiting`] holds their places, [`interest`] tells whom an event may concern. Subscriptions: [`wish`] checks what is asked for, [`subscriptions`] are the handlers, [`log`] shows what became of deliveries, [`validation`]
-//! sends the event that proves an endpoint.
+//! sends the event that proves an endpoint, [`in_force`] tells whether every dispatcher knows of a change.
 
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ pub mod error;
 pub mod feed;
 pub mod generic_feed;
 pub mod head;
+pub mod in_force;
 pub mod instance_feed;
 pub mod interest;
 pub mod log;
@@ -60,6 +61,7 @@ struct Inner {
     waiting: waiting::Waiting,
     head: recent::RecentHead,
     room: room::Room,
+    in_force: Arc<in_force::InForce>,
 }
 
 impl FromRef<QueryApi> for Access {
@@ -92,14 +94,17 @@ impl QueryApi {
         let metrics = metrics::Metrics::register(registry)?;
         let waiting = waiting::Waiting::new(config.waiters_max, metrics.waiting.clone());
         let (head, room) = (recent::RecentHead::default(), room::Room::new(config.pages_bytes));
-        let api =
-            Self { inner: Arc::new(Inner { config, store, access, producer, metrics, waiting, head, room }) };
+        let in_force = Arc::<in_force::InForce>::default();
+        let (watcher, held_in) = (Arc::clone(&in_force), store.clone());
+        let inner = Inner { config, store, access, producer, metrics, waiting, head, room, in_force };
+        let api = Self { inner: Arc::new(inner) };
         let watched = api.clone();
         // It stops with the HTTP port, so that nobody who waits holds up the stop.
         life.spawn(Stage::Http, "head watch", |stop| async move {
             let Inner { config, store, waiting, .. } = &*watched.inner;
             head::watch(waiting, store, config.head_poll, stop).await
         });
+        life.spawn(Stage::Http, "in force watch", |stop| watcher.watch(held_in, stop));
         let swept = api.clone();
         life.spawn(Stage::Loops, "validation sweep", |stop| validation::sweep(swept, stop));
         Ok(api)

@@ -10,6 +10,7 @@
 mod approved;
 mod behind;
 mod callers;
+mod changes;
 mod compose;
 mod contract;
 mod faults;

@@ -60,6 +60,7 @@ fn subscription(number: usize) -> anyhow::Result<Subscription> {
         created_by: "/org/ttd".to_owned(),
         created: Micros(0),
         validated: true,
+        validated_position: Some(1),
         paused: false,
         deleted: false,
     })

@@ -29,6 +29,8 @@ pub struct Subscription {
     pub created: Micros,
     /// Whether the endpoint has answered the validation event.
     pub validated: bool,
+    /// The position at which it was validated; later changes leave it.
+    pub validated_position: Option<i64>,
     /// Whether its owner has paused it.
     pub paused: bool,
     /// Whether it is gone; kept as a tombstone for readers of changes.

@@ -9,12 +9,14 @@
 //! * [`partitions`]: created ahead, dropped when expired.
 //! * [`identities`]: which identities closed partitions may hold.
 //! * [`subscriptions`]: create, list, delete, follow changes.
+//! * [`dispatchers`]: which changes are in force.
 //! * [`deliveries`]: attempts and dead letters.
 //! * [`refusals`]: subscriptions whose events are refused.
 
 #![warn(missing_docs)]
 
 pub mod deliveries;
+pub mod dispatchers;
 pub mod error;
 pub mod feed;
 pub mod identities;
@@ -25,9 +27,10 @@ pub mod subscriptions;
 pub mod write;
 
 pub use deliveries::{AttemptRow, DeadLetter, DeadRow};
+pub use dispatchers::{Held, LEASE};
 pub use error::StoreError;
 pub use feed::{FeedFilter, FeedHead, FeedPage, StoredEvent, Stretch};
 pub use pool::{Store, StoreSettings};
 pub use refusals::Refusal;
-pub use subscriptions::NewSubscription;
+pub use subscriptions::{Changes, NewSubscription};
 pub use write::{Advance, BatchOutcome, Conflict, NewEvent};

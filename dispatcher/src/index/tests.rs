@@ -33,6 +33,7 @@ fn subscription(id: i64, resource: &str, subject: Option<&str>, kind: Option<&st
         created_by: "/org/ttd".into(),
         created: Micros(0),
         validated: true,
+        validated_position: Some(1),
         paused: false,
         deleted: false,
     }

@@ -30,6 +30,8 @@ pub(crate) struct Harness {
     pub(crate) life: Lifecycle,
     /// Of the dispatcher that [`Harness::run`] started.
     registry: Registry,
+    /// How the dispatchers that are started from now on ask for rights.
+    pub(crate) access: AccessSettings,
     settings: BTreeMap<&'static str, String>,
 }
 
@@ -64,8 +66,10 @@ impl Harness {
         store.migrate().await.unwrap();
         let mut defaults = BTreeMap::from([("ALLOW_LOOPBACK_WEBHOOKS", "true".to_owned())]);
         defaults.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let altinn = local_altinn::start(local_altinn::Options::default()).await.unwrap();
         Self {
-            altinn: local_altinn::start(local_altinn::Options::default()).await.unwrap(),
+            access: AccessSettings::local(&altinn.base_url),
+            altinn,
             store,
             producer: Producer::new(&kafka).unwrap(),
             kafka,
@@ -111,7 +115,7 @@ impl Harness {
         let env = Env::from_pairs(self.settings.iter().map(|(name, value)| (*name, value.as_str())));
         let config = dispatcher::Config::from_env(&env);
         env.finish().unwrap();
-        let access = Access::new(&AccessSettings::local(&self.altinn.base_url)).unwrap();
+        let access = Access::new(&self.access).unwrap();
         let (store, producer) = (self.store.clone(), self.producer.clone());
         dispatcher::start(config, &self.kafka, store, producer, access, registry, &life).unwrap();
         wait_until("the dispatcher is ready", || life.not_ready().is_empty()).await;
@@ -206,6 +210,15 @@ impl Harness {
             }
         });
         Reader { seen, _tasks: tasks, _stop: stop.drop_guard() }
+    }
+
+    /// Waits until every dispatcher that lives holds the changes up to a position.
+    pub(crate) async fn in_force(&self, position: i64) {
+        let until = std::time::Instant::now() + PATIENCE;
+        while !self.store.held_everywhere().await.unwrap().covers(position) {
+            assert!(std::time::Instant::now() < until, "position {position} did not come into force");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits until nothing of a topic is left to do.
