@@ -114,6 +114,10 @@ impl View {
         }
         self.read(|index| match index.get(headers.subscription) {
             None => Standing::Ends(Ended::Dropped(Dropped::Gone)),
+            // Its number was given again: what is there now is another's.
+            Some(found) if headers.mark.is_some_and(|mark| mark != found.mark) => {
+                Standing::Ends(Ended::Dropped(Dropped::Gone))
+            }
             Some(found) if found.paused => Standing::Ends(Ended::PutBack(PutBack::Paused)),
             Some(found) if !found.validated && headers.kind == DeliveryKind::Event => {
                 Standing::Ends(Ended::PutBack(PutBack::NotValidated))
@@ -150,7 +154,7 @@ impl View {
 
 #[cfg(test)]
 mod tests {
-    use event::{DeliveryId, Micros, SubscriptionId};
+    use event::{DeliveryId, Micros, SubscriptionId, SubscriptionMark};
 
     use super::*;
 
@@ -158,7 +162,9 @@ mod tests {
         Subscription {
             id: SubscriptionId(7),
             position,
+            mark: SubscriptionMark(7),
             endpoint: "https://example.com/hook".into(),
+            endpoint_revision: 1,
             source_filter: None,
             resource_filter: Some("urn:altinn:resource:r".into()),
             subject_filter: None,
@@ -178,6 +184,8 @@ mod tests {
         DeliveryHeaders {
             subscription: SubscriptionId(7),
             position,
+            mark: Some(SubscriptionMark(7)),
+            endpoint_revision: None,
             delivery: DeliveryId(1),
             attempt: 0,
             created: Micros(0),
@@ -205,6 +213,18 @@ mod tests {
         view.apply(vec![Subscription { deleted: true, ..subscription(6) }]);
         let gone = Standing::Ends(Ended::Dropped(Dropped::Gone));
         assert_eq!(view.standing(&headers(5, DeliveryKind::Event)), gone);
+    }
+
+    #[test]
+    fn what_was_for_one_that_had_the_number_before_goes_to_nobody() {
+        let view = View::new();
+        view.apply(vec![Subscription { mark: SubscriptionMark(8), ..subscription(5) }]);
+        for kind in [DeliveryKind::Event, DeliveryKind::Validation] {
+            let gone = Standing::Ends(Ended::Dropped(Dropped::Gone));
+            assert_eq!(view.standing(&headers(5, kind)), gone);
+            let unmarked = DeliveryHeaders { mark: None, ..headers(5, kind) };
+            assert!(matches!(view.standing(&unmarked), Standing::Goes(_)), "from before there were marks");
+        }
     }
 
     #[test]

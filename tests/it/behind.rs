@@ -24,7 +24,7 @@ async fn subscribe(store: &Store, endpoint: &str) -> Subscription {
         created_by: "/org/ttd".to_owned(),
     };
     let (subscription, _) = store.create_subscription(&new).await.unwrap();
-    store.set_validated(subscription.id).await.unwrap();
+    store.set_validated(subscription.proof()).await.unwrap();
     store.subscription(subscription.id).await.unwrap().unwrap()
 }
 
@@ -34,6 +34,8 @@ async fn deliver(producer: &Producer, to: &Subscription, position: i64, id: &str
     let headers = DeliveryHeaders {
         subscription: to.id,
         position,
+        mark: Some(to.mark),
+        endpoint_revision: None,
         delivery: DeliveryId::of(to.id, event.identity()),
         attempt: 0,
         created: Micros::now(),

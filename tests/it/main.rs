@@ -13,6 +13,7 @@ mod callers;
 mod changes;
 mod compose;
 mod contract;
+mod failover;
 mod faults;
 mod feed;
 mod frozen;

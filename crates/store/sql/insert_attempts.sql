@@ -1,2 +1,2 @@
-insert into delivery_attempt (at, subscription, kafka_partition, kafka_offset, record)
-select * from unnest($1::timestamptz[], $2::bigint[], $3::int[], $4::bigint[], $5::text[])
+insert into delivery_attempt (at, subscription, kafka_partition, kafka_offset, record, mark)
+select * from unnest($1::timestamptz[], $2::bigint[], $3::int[], $4::bigint[], $5::text[], $6::uuid[])

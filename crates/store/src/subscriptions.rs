@@ -3,8 +3,12 @@
 
 use std::time::Duration;
 
-use event::{EventIdentity, Micros, Subscription, SubscriptionId, address::called};
-use sqlx::{Postgres, Row, Transaction, postgres::PgRow};
+use event::{EventIdentity, Micros, Proof, Subscription, SubscriptionId, SubscriptionMark, address::called};
+use sqlx::{
+    Postgres, Row, Transaction,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
 use uuid::Uuid;
 
 use crate::{error::StoreError, pool::Store};
@@ -71,6 +75,8 @@ fn subscription(row: &PgRow) -> Result<Subscription, StoreError> {
         paused: row.try_get(12)?,
         deleted: row.try_get(13)?,
         validated_position: row.try_get(14)?,
+        mark: SubscriptionMark(row.try_get::<Uuid, _>(15)?.as_u128()),
+        endpoint_revision: row.try_get(16)?,
     })
 }
 
@@ -181,22 +187,35 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn delete_subscription(&self, id: SubscriptionId) -> Result<Option<i64>, StoreError> {
-        self.change(id, include_str!("../sql/subscription_delete.sql")).await
+        self.change(|position| {
+            sqlx::query(include_str!("../sql/subscription_delete.sql")).bind(id.0).bind(position)
+        })
+        .await
     }
 
-    /// Marks a subscription as validated. The position of the change; none when it is gone or was validated before.
+    /// Marks a subscription as validated. The position of the change; none when it is gone or was validated before, and when
+    /// another subscription or another endpoint has answered.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn set_validated(&self, id: SubscriptionId) -> Result<Option<i64>, StoreError> {
-        self.change(id, include_str!("../sql/subscription_validate.sql")).await
+    pub async fn set_validated(&self, proof: Proof) -> Result<Option<i64>, StoreError> {
+        self.change(|position| {
+            sqlx::query(include_str!("../sql/subscription_validate.sql"))
+                .bind(proof.subscription.0)
+                .bind(position)
+                .bind(Uuid::from_u128(proof.mark.0))
+                .bind(proof.endpoint_revision)
+        })
+        .await
     }
 
-    async fn change(&self, id: SubscriptionId, statement: &'static str) -> Result<Option<i64>, StoreError> {
+    async fn change(
+        &self,
+        statement: impl FnOnce(i64) -> Query<'static, Postgres, PgArguments> + Send,
+    ) -> Result<Option<i64>, StoreError> {
         let mut tx = self.pool.begin().await?;
         let position = next_position(&mut tx).await?;
-        let changed =
-            sqlx::query(statement).bind(id.0).bind(position).execute(&mut *tx).await?.rows_affected();
+        let changed = statement(position).execute(&mut *tx).await?.rows_affected();
         if changed == 0 {
             tx.rollback().await?;
             return Ok(None);

@@ -10,6 +10,7 @@
 mod common;
 
 use common::store;
+use event::Proof;
 use store::{Changes, Held, NewSubscription};
 use uuid::Uuid;
 
@@ -55,8 +56,8 @@ async fn a_reader_of_changes_sees_each_one_in_order_with_tombstones() {
     let store = store("changes", 1_000).await;
     let (one, _) = store.create_subscription(&asked("/org/a", "urn:altinn:resource:r1")).await.unwrap();
     let (two, _) = store.create_subscription(&asked("/org/b", "urn:altinn:resource:r1")).await.unwrap();
-    assert_eq!(store.set_validated(one.id).await.unwrap(), Some(3));
-    assert_eq!(store.set_validated(one.id).await.unwrap(), None);
+    assert_eq!(store.set_validated(one.proof()).await.unwrap(), Some(3));
+    assert_eq!(store.set_validated(one.proof()).await.unwrap(), None);
     assert_eq!(store.delete_subscription(two.id).await.unwrap(), Some(4));
     assert_eq!(store.delete_subscription(two.id).await.unwrap(), None);
     let told = async |after, limit| {
@@ -72,6 +73,22 @@ async fn a_reader_of_changes_sees_each_one_in_order_with_tombstones() {
     assert_eq!((tombstone.deleted, tombstone.position), (true, 4));
     let (new, made) = store.create_subscription(&asked("/org/b", "urn:altinn:resource:r1")).await.unwrap();
     assert!(made && new.id != two.id);
+}
+
+#[tokio::test]
+async fn a_late_answer_of_an_old_endpoint_or_of_another_subscription_validates_nothing() {
+    let store = store("proofs", 1_000).await;
+    let (one, _) = store.create_subscription(&asked("/org/a", "r")).await.unwrap();
+    let (two, _) = store.create_subscription(&asked("/org/b", "r")).await.unwrap();
+    assert_ne!(one.mark, two.mark);
+    let another = Proof { mark: two.mark, ..one.proof() };
+    assert_eq!(store.set_validated(another).await.unwrap(), None);
+    let moved = "update subscription set endpoint = 'https://example.com/new', endpoint_revision = 2";
+    store.execute_for_test(moved.to_owned()).await.unwrap();
+    assert_eq!(store.set_validated(one.proof()).await.unwrap(), None);
+    let now = store.subscription(one.id).await.unwrap().unwrap();
+    assert_eq!(store.set_validated(now.proof()).await.unwrap(), Some(3));
+    assert_eq!(store.subscription(one.id).await.unwrap().unwrap().mark, one.mark, "kept for good");
 }
 
 #[tokio::test]

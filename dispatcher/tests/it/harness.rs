@@ -128,9 +128,9 @@ impl Harness {
     }
 
     pub(crate) async fn subscribe_as(&self, consumer: &str, endpoint: &str) -> Subscription {
-        let id = self.create(consumer, endpoint).await.id;
-        self.store.set_validated(id).await.unwrap();
-        self.store.subscription(id).await.unwrap().unwrap()
+        let new = self.create(consumer, endpoint).await;
+        self.store.set_validated(new.proof()).await.unwrap();
+        self.store.subscription(new.id).await.unwrap().unwrap()
     }
 
     pub(crate) async fn create(&self, consumer: &str, endpoint: &str) -> Subscription {

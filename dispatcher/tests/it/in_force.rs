@@ -17,6 +17,8 @@ fn matched(subscription: &Subscription, id: &str) -> DeliveryHeaders {
     DeliveryHeaders {
         subscription: subscription.id,
         position: subscription.position,
+        mark: Some(subscription.mark),
+        endpoint_revision: None,
         delivery: DeliveryId::of(subscription.id, event(id).identity()),
         attempt: 0,
         created: Micros::now(),

@@ -29,6 +29,8 @@ fn attempt(subscription: SubscriptionId, kind: DeliveryKind, event: &Event) -> A
     AttemptRecord {
         delivery: "00".to_owned(),
         subscription: subscription.0,
+        mark: None,
+        endpoint_revision: None,
         kind,
         event_id: event.id().to_owned(),
         event_source: event.source().to_owned(),
@@ -52,6 +54,7 @@ async fn log(world: &World, attempts: &[AttemptRecord]) {
         .map(|(kafka_offset, attempt)| AttemptRow {
             at: Micros::parse_rfc3339(&attempt.at).unwrap(),
             subscription: SubscriptionId(attempt.subscription),
+            mark: attempt.subscription_mark(),
             kafka_partition: 0,
             kafka_offset,
             record: serde_json::to_string(attempt).unwrap(),

@@ -213,7 +213,7 @@ async fn validated_is_shown_when_every_dispatcher_knows_and_stays_when_something
         (shown["validated"].as_bool().unwrap(), shown["inForce"].as_bool().unwrap())
     };
     let changes = world.store.subscription_changes(0, 10).await.unwrap();
-    world.store.set_validated(changes.changed[0].id).await.unwrap();
+    world.store.set_validated(changes.changed[0].proof()).await.unwrap();
     assert_eq!(shown().await, (false, false), "a dispatcher does not know it yet");
     dispatcher_holds(&world, 2).await;
     assert_eq!(shown().await, (true, true));
@@ -239,6 +239,8 @@ async fn a_new_subscription_sends_its_validation() {
     let pairs = records[0].headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
     let headers = DeliveryHeaders::from_pairs(pairs).unwrap();
     assert_eq!((headers.subscription.0, headers.kind, headers.attempt), (id, DeliveryKind::Validation, 0));
+    let stored = world.store.subscription(headers.subscription).await.unwrap().unwrap();
+    assert_eq!((headers.mark, headers.endpoint_revision), (Some(stored.mark), Some(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -393,7 +395,7 @@ async fn a_person_has_a_hundred_subscriptions_at_most_and_may_repeat_each() {
     let world = World::new(&[("VALIDATIONS_MAX", "0")]).await;
     for n in 0..100 {
         let (one, _) = world.store.create_subscription(&of_person(n)).await.unwrap();
-        world.store.set_validated(one.id).await.unwrap();
+        world.store.set_validated(one.proof()).await.unwrap();
     }
     let more = post(&world, &world.person(), &body_of_person("https://example.com/100")).await;
     assert_eq!(more.status, StatusCode::CONFLICT, "{more:?}");
