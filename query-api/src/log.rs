@@ -34,7 +34,7 @@ struct Dead {
     attempts: i32,
 }
 
-/// GET: the log of a subscription of the caller's.
+/// GET: the log of a subscription of the caller's, also of one that is deleted, as long as it is kept.
 pub async fn attempts(
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,

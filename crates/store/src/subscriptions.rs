@@ -262,7 +262,7 @@ impl Store {
         subscriptions(&rows)
     }
 
-    /// Removes tombstones older than seven days.
+    /// Removes tombstones older than 100 days, by when nothing is left of which they tell the owner.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
