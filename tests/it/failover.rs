@@ -10,10 +10,12 @@ use kafka_loop::Outgoing;
 use local_altinn::Reply;
 use local_stack::{Stack, StackOptions};
 use platform_tests::{
-    client::generic,
+    client::{Client, generic},
+    process::Process,
     wait::until,
-    world::{ALL, World},
+    world::{RESOURCE, World},
 };
+use serde_json::{Value, json};
 
 use crate::probe;
 
@@ -99,6 +101,17 @@ fn dashed(to: &Subscription) -> String {
     uuid::Uuid::from_u128(to.mark.0).to_string()
 }
 
+/// Subscribes, as soon as the database is there; the number.
+async fn subscribe(client: &Client, endpoint: &str) -> SubscriptionId {
+    until("a subscription is made", || async {
+        let body = json!({"endPoint": endpoint, "resourceFilter": RESOURCE});
+        let answer = client.post("/events/api/v1/subscriptions").json(&body).send().await.unwrap();
+        let made: Value = answer.json().await.unwrap_or_default();
+        made["id"].as_i64().map(SubscriptionId).ok_or_else(|| made.to_string())
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_that_is_given_again_sends_nothing_to_the_wrong_endpoint_and_validates_nobody() {
     let server = Server::start().await;
@@ -106,47 +119,43 @@ async fn a_number_that_is_given_again_sends_nothing_to_the_wrong_endpoint_and_va
     let mut world = World::on("failover", brokers, database).await;
     world.set("VALIDATION_AGAIN_MS", "500");
     world.set("VALIDATIONS_MAX", "1000");
-    let platform = world.start(ALL).await;
-    let client = world.client(platform.address());
-    let store = world.store();
+    let platform = world.start("ingest,projector,query-api").await;
+    let dispatcher = Process::start(&world, "dispatcher").await;
+    let (client, store) = (world.client(platform.address()), world.store());
     until("the projector has its places", || async {
         let places = store.positions(topics::ATTEMPTS).await.unwrap().len();
         if places == 3 { Ok(()) } else { Err(format!("{places} of 3")) }
     })
     .await;
     server.remember().await;
-    let lost = until("a subscription is made that will be lost", || async {
-        let body = serde_json::json!({
-            "endPoint": world.receiver.url("lost"), "resourceFilter": platform_tests::world::RESOURCE,
-        });
-        let answer = client.post("/events/api/v1/subscriptions").json(&body).send().await.unwrap();
-        let made: serde_json::Value = answer.json().await.unwrap_or_default();
-        made["id"].as_i64().ok_or_else(|| made.to_string())
-    })
-    .await;
-    client.validated(lost).await;
-    let lost = world.store().subscription(SubscriptionId(lost)).await.unwrap().unwrap();
+    let lost = subscribe(&client, &world.receiver.url("lost")).await;
+    client.validated(lost.0).await;
+    let lost = store.subscription(lost).await.unwrap().unwrap();
     its_validation_is_projected(&world, &lost).await;
-    server.fail_over().await;
 
+    // When the dispatcher looks again, the new server has as many changes as the old one had: only its history tells.
+    dispatcher.freeze();
+    server.fail_over().await;
     let hook = world.altinn.webhook("other");
     hook.always(Reply::status(500));
-    let other = until("another subscription is made", || async {
-        let body = serde_json::json!({
-            "endPoint": hook.url, "resourceFilter": platform_tests::world::RESOURCE,
-        });
-        let answer = client.post("/events/api/v1/subscriptions").json(&body).send().await.unwrap();
-        let made: serde_json::Value = answer.json().await.unwrap_or_default();
-        made["id"].as_i64().ok_or_else(|| made.to_string())
+    let other = subscribe(&client, &hook.url).await;
+    assert_eq!(other, lost.id, "the number is given again");
+    for n in 0..3 {
+        subscribe(&client, &world.receiver.url(&format!("more-{n}"))).await;
+    }
+    dispatcher.thaw();
+
+    // What the log holds is projected again, and the validation of the lost one names this number.
+    until("its own validation was tried", || async {
+        let count = hook.count();
+        if count > 0 { Ok(()) } else { Err("it was not".to_owned()) }
     })
     .await;
-    assert_eq!(other, lost.id.0, "the number is given again");
-    // What the log holds is projected again, and the validation of the lost one names this number.
     its_validation_is_projected(&world, &lost).await;
-    let now = world.store().subscription(lost.id).await.unwrap().unwrap();
+    let now = store.subscription(other).await.unwrap().unwrap();
     assert!(!now.validated && now.mark != lost.mark);
     hook.always(Reply::status(200));
-    client.validated(other).await;
+    client.validated(other.0).await;
     deliver(&world, &lost, "for-the-lost").await;
     assert_eq!(client.publish(&generic("for-the-other", "/party/1")).await.unwrap(), 200);
     let ids = || {
@@ -159,8 +168,9 @@ async fn a_number_that_is_given_again_sends_nothing_to_the_wrong_endpoint_and_va
     probe::nothing_is_left_to_push(&world).await;
     assert_eq!(ids(), ["for-the-other"]);
     assert!(world.receiver.events("lost").is_empty());
-    let log = probe::attempts(&client, other).await;
+    let log = probe::attempts(&client, other.0).await;
     assert!(log.iter().all(|attempt| attempt["mark"] == now.mark.to_string()), "{log:?}");
+    drop(dispatcher);
     platform.stop().await;
     server.stack.stop().await;
 }

@@ -84,9 +84,14 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// SIGSTOP: it is there and does nothing, until it is killed.
+    /// SIGSTOP: it is there and does nothing, until it is killed or thawed.
     pub fn freeze(&self) {
         self.signal("-STOP");
+    }
+
+    /// SIGCONT: it goes on where it was.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
     }
 
     fn signal(&self, signal: &str) {
