@@ -40,6 +40,8 @@ pub(crate) fn delivery(subscription: &Subscription, event: &Event) -> DeliveryHe
     DeliveryHeaders {
         subscription: subscription.id,
         position: subscription.position,
+        mark: Some(subscription.mark),
+        endpoint_revision: None,
         delivery: DeliveryId::of(subscription.id, event.identity()),
         attempt: 0,
         created: Micros::now(),

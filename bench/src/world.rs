@@ -120,9 +120,9 @@ pub(crate) async fn subscribe(world: &World, sink: &Sink) -> anyhow::Result<Vec<
             consumer: "/org/ttd".to_owned(),
             created_by: "/org/ttd".to_owned(),
         };
-        let id = store.create_subscription(&new).await?.0.id;
-        store.set_validated(id).await?;
-        subscriptions.push(store.subscription(id).await?.context("the subscription is there")?);
+        let made = store.create_subscription(&new).await?.0;
+        store.set_validated(made.proof()).await?;
+        subscriptions.push(store.subscription(made.id).await?.context("the subscription is there")?);
     }
     Ok(subscriptions)
 }

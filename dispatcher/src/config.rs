@@ -74,7 +74,7 @@ impl Config {
         }
         let ladder = Ladder { divisor: divisor.max(1) };
         Self {
-            subscriptions: SubscriptionsConfig { poll: env.duration_ms("SUBSCRIPTIONS_POLL_MS", 500) },
+            subscriptions: SubscriptionsConfig { poll: env.duration_ms("SUBSCRIPTIONS_POLL_MS", 50) },
             matching: MatchConfig::from_env(env, ladder),
             push: PushConfig::from_env(env, ladder),
             tier_budget_per_partition: count(env, "TIER_BUDGET_PER_PARTITION", "128"),

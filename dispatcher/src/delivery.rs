@@ -159,6 +159,8 @@ impl Delivery {
         let mut record = AttemptRecord {
             delivery: self.headers.delivery.to_string(),
             subscription: self.headers.subscription.0,
+            mark: self.headers.mark.map(|mark| mark.to_string()),
+            endpoint_revision: self.headers.endpoint_revision,
             kind: self.headers.kind,
             event_id: self.about.id.clone(),
             event_source: self.about.source.clone(),

@@ -14,7 +14,7 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use event::{Event, Subscription, SubscriptionId, subject};
+use event::{Event, Subscription, SubscriptionId, SubscriptionMark, subject};
 use hashbrown::{HashTable, hash_table::Entry};
 
 use crate::{
@@ -43,6 +43,8 @@ pub struct Index {
 pub struct Found<'a> {
     /// Its number.
     pub id: SubscriptionId,
+    /// Tells it from another that was given its number.
+    pub mark: SubscriptionMark,
     /// The position of its last change.
     pub position: i64,
     /// Where its deliveries go, as its owner wrote it.
@@ -58,6 +60,8 @@ pub struct Found<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     id: i64,
+    /// In bytes, which do not ask for sixteen of them to be aligned.
+    mark: [u8; 16],
     position: i64,
     endpoint: TextId,
     consumer: TextId,
@@ -115,6 +119,7 @@ impl Index {
         let prefix = subscription.source_filter.as_deref().map(source_filter::prefix);
         Slot {
             id: subscription.id.0,
+            mark: subscription.mark.0.to_ne_bytes(),
             position: subscription.position,
             endpoint: self.texts.add(&subscription.endpoint),
             consumer: self.texts.add(&subscription.consumer),
@@ -279,6 +284,7 @@ impl Index {
     fn found(&self, slot: &Slot) -> Found<'_> {
         Found {
             id: SubscriptionId(slot.id),
+            mark: SubscriptionMark(u128::from_ne_bytes(slot.mark)),
             position: slot.position,
             endpoint: self.texts.text(slot.endpoint),
             consumer: self.texts.text(slot.consumer),

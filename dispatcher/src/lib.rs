@@ -7,6 +7,7 @@ mod finish;
 mod metrics;
 
 // Subscriptions: the view that both loops read.
+mod follower;
 pub mod index;
 mod interner;
 mod source_filter;
@@ -60,13 +61,14 @@ pub use config::Config;
 
 use config::PushConfig;
 use endpoint::Lane;
+use follower::Follower;
 use matching::Matching;
 use metrics::Metrics;
 use outcome::Ladder;
 use push::{Parts, Push};
 use repeats::LookUp;
 use settled::{Settled, settled_by};
-use subscriptions::{Follower, View};
+use subscriptions::View;
 use tiers::Tiers;
 use webhook_client::WebhookClient;
 
@@ -134,7 +136,7 @@ impl Loops {
         life.spawn(Stage::Loops, "dispatcher.filters", |stop| filters::keep(stored, series, stop));
         let look_up = LookUp::new(store, Arc::clone(&metrics), config.repeats_wait);
         let shows = Arc::clone(&metrics);
-        let whole = Arc::clone(&view);
+        let (whole, using) = (Arc::clone(&view), view.user());
         let matching = Matching::new(view, self.producer.clone(), self.access.clone(), metrics, config);
         let options = LedgerOptions {
             group: groups::MATCH,
@@ -145,7 +147,8 @@ impl Loops {
             journal: None,
         };
         life.spawn(Stage::Loops, "dispatcher.match", |stop| async move {
-            if !is_whole(&whole, &stop).await {
+            let _using = using;
+            if !whole.whole(&stop).await {
                 return Ok(());
             }
             let ledger = open_ledger(&kafka, options, stop.clone())?;
@@ -173,8 +176,10 @@ impl Loops {
             producer: self.outcomes.clone(),
             metrics: Arc::clone(&self.metrics),
         };
+        let using = self.view.user();
         life.spawn(Stage::Loops, "dispatcher.push", |stop| async move {
-            if !is_whole(&parts.view, &stop).await {
+            let _using = using;
+            if !parts.view.whole(&stop).await {
                 return Ok(());
             }
             push_from(&kafka, parts, config, ladder, stop).await
@@ -200,11 +205,6 @@ impl Loops {
             tokio::join!(tiers.run(ledger, stop), shown).0
         });
     }
-}
-
-/// Waits for the view; false when the stop came first.
-async fn is_whole(view: &View, stop: &CancellationToken) -> bool {
-    stop.run_until_cancelled(view.whole()).await.is_some()
 }
 
 /// Both push loops: fresh deliveries, and beside them, in the same partitions, those that are due again.

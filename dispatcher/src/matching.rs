@@ -21,7 +21,7 @@ use access::{Access, Decision, Question, question};
 use bytes::Bytes;
 use event::{
     DeliveryHeaders, DeliveryId, DeliveryKind, Event, EventIdentity, MatchHeaders, Micros, SubscriptionId,
-    topics,
+    SubscriptionMark, topics,
 };
 use kafka_loop::{LedgerLoop, Producer, Settle, Work};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -52,6 +52,7 @@ const RIGHTS_SHORT_WAIT: Duration = Duration::from_millis(20);
 struct Match {
     event: Arc<Matched>,
     subscription: SubscriptionId,
+    mark: SubscriptionMark,
     position: i64,
     endpoint: EndpointKey,
     consumer: String,
@@ -339,6 +340,7 @@ impl Matching {
                     Some(Match {
                         event: Arc::clone(event),
                         subscription: found.id,
+                        mark: found.mark,
                         position: found.position,
                         endpoint: key_of(found.endpoint),
                         consumer: found.consumer.to_owned(),
@@ -379,9 +381,9 @@ impl Matching {
     /// What tells the owner of a subscription that it may not receive the event, where that is to be told.
     fn refused(&mut self, matched: &Match) -> Option<OwnedRecord> {
         self.metrics.match_refused.inc();
-        let Match { event, subscription, .. } = matched;
+        let Match { event, subscription, mark, .. } = matched;
         let record =
-            || refusals::record(*subscription, event.identity, event.event.resource(), Micros::now());
+            || refusals::record(*subscription, *mark, event.identity, event.event.resource(), Micros::now());
         self.refusals.tells(*subscription, Instant::now()).then(record)
     }
 
@@ -418,6 +420,8 @@ fn record_of(matched: &Match) -> OwnedRecord {
     let headers = DeliveryHeaders {
         subscription: matched.subscription,
         position: matched.position,
+        mark: Some(matched.mark),
+        endpoint_revision: None,
         delivery: DeliveryId::of(matched.subscription, event.identity),
         attempt: 0,
         created: event.created,

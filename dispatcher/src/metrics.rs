@@ -16,6 +16,8 @@ pub(crate) struct Metrics {
     pub(crate) subscriptions_bytes: IntGauge,
     /// Milliseconds since the view was last known to be complete.
     pub(crate) view_age_ms: IntGauge,
+    /// 1 while this dispatcher could not write down for the lease what it holds: changes are called in force without it.
+    pub(crate) view_beyond_lease: IntGauge,
     /// Events that were matched, with or without a subscription.
     pub(crate) matched_events: IntCounter,
     /// Deliveries that were appended for matched events.
@@ -88,6 +90,10 @@ impl Metrics {
             subscriptions_bytes: make.gauge("subscriptions_bytes", "Bytes of the view.")?,
             view_age_ms: make
                 .gauge("view_age_ms", "Milliseconds since the view was last known to be complete.")?,
+            view_beyond_lease: make.gauge(
+                "view_beyond_lease",
+                "1 while changes of subscriptions are called in force without this dispatcher.",
+            )?,
             matched_events: make.counter("matched_events_total", "Events that were matched.")?,
             matched_deliveries: make
                 .counter("matched_deliveries_total", "Deliveries appended for matched events.")?,

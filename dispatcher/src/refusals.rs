@@ -7,7 +7,8 @@ use std::{
 };
 
 use event::{
-    AttemptOutcome, AttemptRecord, DeliveryId, DeliveryKind, EventIdentity, Micros, SubscriptionId, topics,
+    AttemptOutcome, AttemptRecord, DeliveryId, DeliveryKind, EventIdentity, Micros, SubscriptionId,
+    SubscriptionMark, topics,
 };
 
 use crate::{append::OwnedRecord, outcome::Dropped};
@@ -49,6 +50,7 @@ impl Refusals {
 /// The record that tells a refusal. The attempt's number is 0: it settles no delivery.
 pub(crate) fn record(
     subscription: SubscriptionId,
+    mark: SubscriptionMark,
     identity: EventIdentity,
     resource: &str,
     now: Micros,
@@ -56,6 +58,8 @@ pub(crate) fn record(
     let record = AttemptRecord {
         delivery: DeliveryId::of(subscription, identity).to_string(),
         subscription: subscription.0,
+        mark: Some(mark.to_string()),
+        endpoint_revision: None,
         kind: DeliveryKind::Event,
         event_id: String::new(),
         event_source: String::new(),

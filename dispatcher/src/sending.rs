@@ -136,21 +136,22 @@ async fn try_to_send(push: &Arc<Push>, mut slot: Slot, ready: &mut Ready) -> Opt
     Some(Tried { ended, took, unsettled })
 }
 
-/// What changed while the delivery waited for its turn.
+/// What changed while the delivery waited for its turn. The view is judged last, also after rights: what its owner changes from
+/// then on finds a send on its way.
 async fn last_look(push: &Push, ready: &Ready) -> Result<Target, Ended> {
-    let target = match push.view.standing(&ready.delivery.headers) {
-        Standing::Goes(target) => target,
-        Standing::Behind => return Err(Ended::PutBack(PutBack::ViewBehind)),
-        Standing::Ends(ended) => return Err(ended),
-    };
-    let Some(question) = &ready.question else { return Ok(target) };
-    if ready.permitted.elapsed() <= FRESH {
-        return Ok(target);
+    if let Some(question) = &ready.question
+        && ready.permitted.elapsed() > FRESH
+    {
+        match push.access.decide_one(question.clone()).await {
+            Decision::Permit => {}
+            Decision::Refuse => return Err(Ended::Dropped(Dropped::Refused)),
+            Decision::Unknown => return Err(Ended::PutBack(PutBack::RightsUnknown)),
+        }
     }
-    match push.access.decide_one(question.clone()).await {
-        Decision::Permit => Ok(target),
-        Decision::Refuse => Err(Ended::Dropped(Dropped::Refused)),
-        Decision::Unknown => Err(Ended::PutBack(PutBack::RightsUnknown)),
+    match push.view.standing(&ready.delivery.headers) {
+        Standing::Goes(target) => Ok(target),
+        Standing::Behind => Err(Ended::PutBack(PutBack::ViewBehind)),
+        Standing::Ends(ended) => Err(ended),
     }
 }
 

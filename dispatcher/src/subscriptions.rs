@@ -1,35 +1,21 @@
-//! The view of the subscriptions: loaded whole, then following every change by position.
+//! The view of the subscriptions, by which both loops judge. [`crate::follower`] keeps it up to date.
 //!
 //! Invariant: the view holds every change up to [`View::position`]. It only moves forward, but for a reload after the database
-//! lost changes (failover) or forgot tombstones that we have not seen. With the database down the view stays as it is; its age is
-//! a gauge.
+//! lost changes (failover) or forgot tombstones that we have not seen. With the database down the view stays as it is.
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::{Duration, Instant},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use event::{DeliveryHeaders, DeliveryKind, Subscription};
-use service::lifecycle::Ready;
-use store::{Store, StoreError};
 use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
-
-use crate::{
-    append::Backoff,
-    index::Index,
-    metrics::Metrics,
-    outcome::{Dropped, Ended, PutBack},
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-/// Changes that are asked for at once.
-const PAGE: i64 = 2_000;
-/// How long one answer of the database may take.
-const ANSWER: Duration = Duration::from_secs(5);
-/// Tombstones are kept for seven days; a view that old can no longer follow.
-const OLDEST: Duration = Duration::from_secs(6 * 24 * 3_600);
-/// A poll that was asked for comes no sooner than this after the last.
-const SHORTEST: Duration = Duration::from_millis(20);
+use crate::{
+    index::Index,
+    outcome::{Dropped, Ended, PutBack},
+};
 
 /// The view. One a dispatcher, shared by its parts.
 #[derive(Debug)]
@@ -38,6 +24,7 @@ pub(crate) struct View {
     position: watch::Sender<i64>,
     loaded: watch::Sender<bool>,
     wanted: Notify,
+    users: TaskTracker,
 }
 
 /// Where a delivery goes now.
@@ -68,6 +55,7 @@ impl View {
             position: watch::Sender::new(0),
             loaded: watch::Sender::new(false),
             wanted: Notify::new(),
+            users: TaskTracker::new(),
         })
     }
 
@@ -91,10 +79,32 @@ impl View {
         self.wanted.notify_one();
     }
 
-    /// Waits until the view is whole.
-    pub(crate) async fn whole(&self) {
+    /// Waits until somebody wants a poll.
+    pub(crate) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// Somebody who judges by the view: it is kept up to date until the token is dropped.
+    pub(crate) fn user(&self) -> TaskTrackerToken {
+        self.users.token()
+    }
+
+    /// Waits until nobody judges by the view any more. Nobody may begin to after the call.
+    pub(crate) async fn unused(&self) {
+        self.users.close();
+        self.users.wait().await;
+    }
+
+    /// Waits until the view may be judged by; false when the stop came first.
+    pub(crate) async fn whole(&self, stop: &CancellationToken) -> bool {
         let mut loaded = self.loaded.subscribe();
-        loaded.wait_for(|loaded| *loaded).await.expect("the sender is part of self");
+        // The sender is part of self.
+        stop.run_until_cancelled(loaded.wait_for(|loaded| *loaded)).await.is_some()
+    }
+
+    /// The view may be judged by.
+    pub(crate) fn set_whole(&self) {
+        self.loaded.send_replace(true);
     }
 
     /// Judges a delivery.
@@ -104,6 +114,10 @@ impl View {
         }
         self.read(|index| match index.get(headers.subscription) {
             None => Standing::Ends(Ended::Dropped(Dropped::Gone)),
+            // Its number was given again: what is there now is another's.
+            Some(found) if headers.mark.is_some_and(|mark| mark != found.mark) => {
+                Standing::Ends(Ended::Dropped(Dropped::Gone))
+            }
             Some(found) if found.paused => Standing::Ends(Ended::PutBack(PutBack::Paused)),
             Some(found) if !found.validated && headers.kind == DeliveryKind::Event => {
                 Standing::Ends(Ended::PutBack(PutBack::NotValidated))
@@ -125,146 +139,22 @@ impl View {
         self.position.send_replace(last);
     }
 
+    /// Every change up to here has been taken. Also told when it is where it was: who waits for a poll may go on.
+    pub(crate) fn reached(&self, head: i64) {
+        // What was purged leaves no row at its position.
+        self.position.send_modify(|position| *position = head.max(*position));
+    }
+
     /// Puts a freshly loaded index in place of the old one.
-    fn replace(&self, index: Index, position: i64) {
+    pub(crate) fn replace(&self, index: Index, position: i64) {
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
         self.position.send_replace(position);
-        self.loaded.send_replace(true);
-    }
-}
-
-/// The database gave no answer; the view stays as it is.
-#[derive(Debug, thiserror::Error)]
-enum NoAnswer {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("the database did not answer in time")]
-    TimedOut,
-}
-
-/// Bounds the wait for one answer: a connection that is half gone would keep us waiting for minutes.
-async fn answer<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, NoAnswer> {
-    Ok(tokio::time::timeout(ANSWER, asked).await.map_err(|_| NoAnswer::TimedOut)??)
-}
-
-/// Keeps a view up to date.
-pub(crate) struct Follower {
-    view: Arc<View>,
-    store: Store,
-    metrics: Arc<Metrics>,
-    ready: Ready,
-    poll: Duration,
-    /// When the last answer was asked for that made the view complete.
-    answered: Instant,
-    /// The history that the view belongs to; a failover begins another.
-    timeline: i64,
-}
-
-impl Follower {
-    /// Follows with a poll this often; `ready` is set once the view is whole.
-    pub(crate) fn new(
-        view: Arc<View>,
-        store: Store,
-        metrics: Arc<Metrics>,
-        ready: Ready,
-        poll: Duration,
-    ) -> Self {
-        Self { view, store, metrics, ready, poll, answered: Instant::now(), timeline: 0 }
-    }
-
-    /// Loads, then follows, until `stop`. Never fails: a database that is down is asked again.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        stop.run_until_cancelled(self.follow()).await;
-        Ok(())
-    }
-
-    async fn follow(&mut self) {
-        self.load().await;
-        self.ready.set(true);
-        loop {
-            self.wait().await;
-            if let Err(error) = self.changes().await {
-                tracing::debug!(%error, "the subscriptions could not be asked for; the view stays");
-            }
-            self.observe();
-        }
-    }
-
-    async fn load(&mut self) {
-        let mut backoff = Backoff::new();
-        while let Err(error) = self.load_once().await {
-            tracing::warn!(%error, "the subscriptions could not be loaded; trying again");
-            backoff.wait().await;
-        }
-        let (count, bytes) = self.view.read(|index| (index.len(), index.bytes()));
-        tracing::info!(
-            subscriptions = count,
-            bytes,
-            position = self.view.position(),
-            "the subscriptions are loaded"
-        );
-        self.observe();
-    }
-
-    async fn load_once(&mut self) -> Result<(), NoAnswer> {
-        let asked = Instant::now();
-        let timeline = answer(self.store.feed_head()).await?.timeline;
-        let head = answer(self.store.subscription_head()).await?;
-        let mut index = Index::new();
-        let mut position = 0;
-        loop {
-            let page = answer(self.store.subscription_changes(position, PAGE)).await?;
-            let Some(last) = page.last() else { break };
-            position = last.position;
-            page.into_iter().for_each(|change| index.apply(change));
-        }
-        self.view.replace(index, position.max(head));
-        self.timeline = timeline;
-        self.answered = asked;
-        Ok(())
-    }
-
-    async fn wait(&self) {
-        tokio::time::sleep(SHORTEST).await;
-        let rest = self.poll.saturating_sub(SHORTEST);
-        // Either is a reason to ask.
-        tokio::time::timeout(rest, self.view.wanted.notified()).await.unwrap_or_default();
-    }
-
-    async fn changes(&mut self) -> Result<(), NoAnswer> {
-        let asked = Instant::now();
-        let timeline = answer(self.store.feed_head()).await?.timeline;
-        let head = answer(self.store.subscription_head()).await?;
-        let view = self.view.position();
-        if timeline != self.timeline || head < view || self.answered.elapsed() > OLDEST {
-            tracing::warn!(head, view, timeline, "the view cannot follow any more and is loaded anew");
-            return self.load_once().await;
-        }
-        while self.view.position() < head {
-            let page = answer(self.store.subscription_changes(self.view.position(), PAGE)).await?;
-            if page.is_empty() {
-                break;
-            }
-            self.view.apply(page);
-        }
-        self.answered = asked;
-        // Also without a change: who waits for a poll may go on. What was purged leaves no row at its position.
-        self.view.position.send_modify(|position| *position = head.max(*position));
-        Ok(())
-    }
-
-    fn observe(&self) {
-        let age = self.answered.elapsed().as_millis();
-        self.metrics.view_age_ms.set(i64::try_from(age).unwrap_or(i64::MAX));
-        let (count, bytes) = self.view.read(|index| (index.len(), index.bytes()));
-        self.metrics.subscriptions.set(i64::try_from(count).unwrap_or(i64::MAX));
-        self.metrics.subscriptions_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use event::{DeliveryId, Micros, SubscriptionId};
+    use event::{DeliveryId, Micros, SubscriptionId, SubscriptionMark};
 
     use super::*;
 
@@ -272,7 +162,9 @@ mod tests {
         Subscription {
             id: SubscriptionId(7),
             position,
+            mark: SubscriptionMark(7),
             endpoint: "https://example.com/hook".into(),
+            endpoint_revision: 1,
             source_filter: None,
             resource_filter: Some("urn:altinn:resource:r".into()),
             subject_filter: None,
@@ -282,6 +174,7 @@ mod tests {
             created_by: "/org/ttd".into(),
             created: Micros(0),
             validated: true,
+            validated_position: Some(1),
             paused: false,
             deleted: false,
         }
@@ -291,6 +184,8 @@ mod tests {
         DeliveryHeaders {
             subscription: SubscriptionId(7),
             position,
+            mark: Some(SubscriptionMark(7)),
+            endpoint_revision: None,
             delivery: DeliveryId(1),
             attempt: 0,
             created: Micros(0),
@@ -318,6 +213,18 @@ mod tests {
         view.apply(vec![Subscription { deleted: true, ..subscription(6) }]);
         let gone = Standing::Ends(Ended::Dropped(Dropped::Gone));
         assert_eq!(view.standing(&headers(5, DeliveryKind::Event)), gone);
+    }
+
+    #[test]
+    fn what_was_for_one_that_had_the_number_before_goes_to_nobody() {
+        let view = View::new();
+        view.apply(vec![Subscription { mark: SubscriptionMark(8), ..subscription(5) }]);
+        for kind in [DeliveryKind::Event, DeliveryKind::Validation] {
+            let gone = Standing::Ends(Ended::Dropped(Dropped::Gone));
+            assert_eq!(view.standing(&headers(5, kind)), gone);
+            let unmarked = DeliveryHeaders { mark: None, ..headers(5, kind) };
+            assert!(matches!(view.standing(&unmarked), Standing::Goes(_)), "from before there were marks");
+        }
     }
 
     #[test]

@@ -45,6 +45,7 @@ async fn round(config: &Config, store: &Store, metrics: &Metrics) {
     step(metrics, "expired days", days).await;
     step(metrics, "expired tombstones", store.purge_tombstones()).await;
     step(metrics, "old refusals", store.purge_refusals()).await;
+    step(metrics, "dispatchers that are gone", store.purge_dispatchers()).await;
     while step(metrics, "filters of closed partitions", store.load_next_filter(Absent::Make)).await
         == Some(true)
     {}

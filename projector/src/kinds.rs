@@ -1,6 +1,6 @@
 //! What the records of each topic become: events, attempts with the outcome of validations, dead letters.
 
-use event::{AttemptOutcome, AttemptRecord, DeliveryHeaders, DeliveryKind, Micros, SubscriptionId, topics};
+use event::{AttemptRecord, DeliveryHeaders, Micros, Proof, SubscriptionId, topics};
 use kafka_loop::Record;
 use store::{Advance, AttemptRow, DeadRow, NewEvent, Refusal, Store, StoreError};
 
@@ -63,7 +63,7 @@ pub struct Attempts;
 #[derive(Clone, Debug)]
 pub struct Attempt {
     row: AttemptRow,
-    validates: bool,
+    proof: Option<Proof>,
     refusal: Option<Refusal>,
 }
 
@@ -77,14 +77,13 @@ impl Kind for Attempts {
         let row = AttemptRow {
             at: Micros::parse_rfc3339(&attempt.at).unwrap_or(Micros::from_millis(record.timestamp_ms)),
             subscription: SubscriptionId(attempt.subscription),
+            mark: attempt.subscription_mark(),
             kafka_partition: record.partition,
             kafka_offset: record.offset,
             record: text.to_owned(),
         };
-        let validates =
-            attempt.kind == DeliveryKind::Validation && attempt.outcome == AttemptOutcome::Delivered;
         let refusal = attempt.refusal().map(|reason| Refusal { at: row.at, reason: reason.to_owned() });
-        Ok(Some(Attempt { row, validates, refusal }))
+        Ok(Some(Attempt { row, proof: attempt.proof(), refusal }))
     }
 
     async fn write(
@@ -94,8 +93,8 @@ impl Kind for Attempts {
         steps: &[Advance],
     ) -> Result<(), StoreError> {
         // Before the position moves: validating twice changes nothing, missing it would.
-        for attempt in rows.iter().filter(|attempt| attempt.validates) {
-            if store.set_validated(attempt.row.subscription).await? {
+        for proof in rows.iter().filter_map(|attempt| attempt.proof) {
+            if store.set_validated(proof).await?.is_some() {
                 metrics.validated.inc();
             }
         }
@@ -130,6 +129,7 @@ impl Kind for Dead {
         Ok(Some(DeadRow {
             at: Micros::from_millis(record.timestamp_ms),
             subscription: headers.subscription,
+            mark: headers.mark,
             delivery: headers.delivery,
             reason: headers.reason.unwrap_or_default(),
             attempts: i32::from(headers.attempt),
@@ -153,6 +153,8 @@ impl Kind for Dead {
 
 #[cfg(test)]
 mod tests {
+    use event::SubscriptionMark;
+
     use super::*;
     use crate::decode::Reason;
 
@@ -170,8 +172,12 @@ mod tests {
     }
 
     fn attempt(kind: &str, outcome: &str, at: &str) -> Attempt {
+        attempt_of(r#""mark":"00000000000000000000000000000009","endpointRevision":3,"#, kind, outcome, at)
+    }
+
+    fn attempt_of(members: &str, kind: &str, outcome: &str, at: &str) -> Attempt {
         let json = format!(
-            r#"{{"delivery":"00","subscription":7,"kind":"{kind}","eventId":"1","eventSource":"s","eventType":"t","resource":"r","attempt":1,"outcome":"{outcome}","durationMs":5,"at":"{at}"}}"#
+            r#"{{"delivery":"00","subscription":7,{members}"kind":"{kind}","eventId":"1","eventSource":"s","eventType":"t","resource":"r","attempt":1,"outcome":"{outcome}","durationMs":5,"at":"{at}"}}"#
         );
         Attempts::row(&record(&json, &[])).unwrap().unwrap()
     }
@@ -179,9 +185,13 @@ mod tests {
     #[test]
     fn only_a_delivered_validation_validates() {
         let at = "2026-01-02T03:04:05Z";
-        assert!(attempt("validation", "delivered", at).validates);
-        assert!(!attempt("validation", "failed", at).validates);
-        assert!(!attempt("event", "delivered", at).validates);
+        let proof =
+            Proof { subscription: SubscriptionId(7), mark: SubscriptionMark(9), endpoint_revision: 3 };
+        assert_eq!(attempt("validation", "delivered", at).proof, Some(proof));
+        assert_eq!(attempt("validation", "failed", at).proof, None);
+        assert_eq!(attempt("event", "delivered", at).proof, None);
+        // From before there were marks: it may be about another subscription by now.
+        assert_eq!(attempt_of("", "validation", "delivered", at).proof, None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! how far the feed has come, [`feed`] scans within its [`room`] and asks for
 //! rights, [`answer`] writes the page; [`app_feed`], [`generic_feed`], [`seed_feed`] and [`instance_feed`] are the kinds of feed. [`head`]
 //! wakes readers who wait, [`waiting`] holds their places, [`interest`] tells whom an event may concern. Subscriptions: [`wish`] checks what is asked for, [`subscriptions`] are the handlers, [`log`] shows what became of deliveries, [`validation`]
-//! sends the event that proves an endpoint.
+//! sends the event that proves an endpoint, [`in_force`] tells whether every dispatcher knows of a change.
 
 use std::sync::Arc;
 
@@ -28,6 +28,7 @@ pub mod feed;
 pub mod generic_feed;
 pub mod head;
 pub mod health;
+pub mod in_force;
 pub mod instance_feed;
 pub mod interest;
 pub mod log;
@@ -62,6 +63,7 @@ struct Inner {
     head: recent::RecentHead,
     room: room::Room,
     health: health::Health,
+    in_force: Arc<in_force::InForce>,
 }
 
 impl FromRef<QueryApi> for Access {
@@ -98,15 +100,17 @@ impl QueryApi {
         );
         let health = health::Health::new(metrics.health_questions.clone());
         let (head, room) = (recent::RecentHead::default(), room::Room::new(config.pages_bytes));
-        let api = Self {
-            inner: Arc::new(Inner { config, store, access, producer, metrics, waiting, head, room, health }),
-        };
+        let in_force = Arc::<in_force::InForce>::default();
+        let (watcher, held_in) = (Arc::clone(&in_force), store.clone());
+        let inner = Inner { config, store, access, producer, metrics, waiting, head, room, health, in_force };
+        let api = Self { inner: Arc::new(inner) };
         let watched = api.clone();
         // It stops with the HTTP port, so that nobody who waits holds up the stop.
         life.spawn(Stage::Http, "head watch", |stop| async move {
             let Inner { config, store, waiting, .. } = &*watched.inner;
             head::watch(waiting, store, config.head_poll, stop).await
         });
+        life.spawn(Stage::Http, "in force watch", |stop| watcher.watch(held_in, stop));
         let swept = api.clone();
         life.spawn(Stage::Loops, "validation sweep", |stop| validation::sweep(swept, stop));
         Ok(api)

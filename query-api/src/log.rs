@@ -34,7 +34,7 @@ struct Dead {
     attempts: i32,
 }
 
-/// GET: the log of a subscription of the caller's.
+/// GET: the log of a subscription of the caller's, also of one that is deleted, as long as it is kept.
 pub async fn attempts(
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
@@ -42,8 +42,8 @@ pub async fn attempts(
 ) -> Result<Response, Refusal> {
     let mut turn = api.turn(&caller).await?;
     let subscription = api.owned(&caller, &id).await?;
-    let stored = api.inner.store.attempts_of(subscription.id, ATTEMPTS_MAX).await?;
-    let dead = api.inner.store.dead_letters_of(subscription.id, ATTEMPTS_MAX).await?;
+    let stored = api.inner.store.attempts_of(subscription.id, subscription.mark, ATTEMPTS_MAX).await?;
+    let dead = api.inner.store.dead_letters_of(subscription.id, subscription.mark, ATTEMPTS_MAX).await?;
     let mut attempts: Vec<AttemptRecord> =
         stored.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
     let readable = api.readable(&caller, &mut turn, attempts.iter().filter_map(event_of).collect()).await?;

@@ -9,10 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use event::{Micros, Subscription, SubscriptionId, address::called};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
-use store::NewSubscription;
+use store::{Held, NewSubscription};
 use url::Url;
 
 use crate::{
@@ -23,6 +23,10 @@ use crate::{
     router::{PathParts, SaysJson},
     wish::{Asker, Kind, NO_CONSUMER, NO_SUBJECT, Wish},
 };
+
+/// Whether the deletion is in force on every dispatcher, and its position.
+const IN_FORCE: HeaderName = HeaderName::from_static("in-force");
+const POSITION: HeaderName = HeaderName::from_static("position");
 
 /// A subscription as its owner reads it (contract §6.1).
 #[derive(Serialize)]
@@ -45,7 +49,11 @@ struct Shown<'a> {
     consumer: &'a str,
     created_by: &'a str,
     created: String,
+    /// Also every dispatcher knows it: an event that is accepted from now on is matched.
     validated: bool,
+    /// Whether every dispatcher knows the last change, whose position this is.
+    in_force: bool,
+    position: i64,
     /// Events that matched in the last hour may not be received.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<Refused<'a>>,
@@ -75,8 +83,14 @@ const REFUSED_DETAIL: &str = "The policy of the resource does not permit this co
 /// The newest refusals of subscriptions.
 type Refusals = HashMap<SubscriptionId, store::Refusal>;
 
-fn shown<'a>(subscription: &'a Subscription, caller: &Caller, refusals: &'a Refusals) -> Shown<'a> {
+fn shown<'a>(
+    subscription: &'a Subscription,
+    caller: &Caller,
+    refusals: &'a Refusals,
+    held: Held,
+) -> Shown<'a> {
     let refused = refusals.get(&subscription.id);
+    let validated_position = subscription.validated_position.unwrap_or(subscription.position);
     Shown {
         id: subscription.id.0,
         calls: Some(called(&subscription.endpoint))
@@ -90,13 +104,24 @@ fn shown<'a>(subscription: &'a Subscription, caller: &Caller, refusals: &'a Refu
         consumer: &subscription.consumer,
         created_by: &subscription.created_by,
         created: subscription.created.to_rfc3339(),
-        validated: subscription.validated,
+        validated: subscription.validated && held.covers(validated_position),
+        in_force: held.covers(subscription.position),
+        position: subscription.position,
         refused: refused.map(|refusal| Refused {
             latest: refusal.at.to_rfc3339(),
             reason: &refusal.reason,
             detail: REFUSED_DETAIL,
         }),
     }
+}
+
+/// What is left to say of a subscription that is deleted.
+fn deleted(answer: impl IntoResponse, position: i64, held: Held) -> Response {
+    let mut response = answer.into_response();
+    let in_force = HeaderValue::from_static(if held.covers(position) { "true" } else { "false" });
+    response.headers_mut().insert(IN_FORCE, in_force);
+    response.headers_mut().insert(POSITION, HeaderValue::from(position));
+    response
 }
 
 /// An answer in JSON, with the content type that the contract says.
@@ -107,14 +132,15 @@ pub(crate) fn json_answer(status: StatusCode, body: &impl Serialize) -> Response
     response
 }
 
-/// POST: creates a subscription, or finds the same one, and (re)sends its validation.
+/// POST: creates a subscription, or finds the same one, and (re)sends its validation. Answers when it is in force, or after a
+/// second.
 pub async fn create(
     _: SaysJson,
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
     body: Result<Whole, Refusal>,
 ) -> Result<Response, Refusal> {
-    let _turn = api.turn(&caller).await?;
+    let turn = api.turn(&caller).await?;
     let new = api.checked(&caller, &body?.0).await?;
     let most = most_of(&new.consumer);
     let made = api.inner.store.create_subscription_up_to(&new, most).await?;
@@ -124,7 +150,10 @@ pub async fn create(
         api.validate(&subscription, Micros::now()).await.ok();
     }
     let refusals = api.refusals(&[&subscription]).await?;
-    let mut response = json_answer(StatusCode::CREATED, &shown(&subscription, &caller, &refusals));
+    // Who waits asks nothing more.
+    drop(turn);
+    let held = api.inner.in_force.wait(&api.inner.store, subscription.position).await;
+    let mut response = json_answer(StatusCode::CREATED, &shown(&subscription, &caller, &refusals, held));
     let location = format!("/events/api/v1/subscriptions/{}", subscription.id);
     if let Ok(value) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, value);
@@ -143,11 +172,13 @@ pub async fn list(
         None => Vec::new(),
     };
     let refusals = api.refusals(&found.iter().collect::<Vec<_>>()).await?;
-    let list: Vec<Shown<'_>> = found.iter().map(|one| shown(one, &caller, &refusals)).collect();
+    // Read after them: what is held by then was held by all.
+    let held = api.inner.store.held_everywhere().await?;
+    let list: Vec<Shown<'_>> = found.iter().map(|one| shown(one, &caller, &refusals, held)).collect();
     Ok(json_answer(StatusCode::OK, &json!({"count": list.len(), "subscriptions": list})))
 }
 
-/// GET: one subscription of the caller's.
+/// GET: one subscription of the caller's. When it is deleted, the headers say whether that is in force.
 pub async fn show(
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
@@ -156,20 +187,38 @@ pub async fn show(
     let _turn = api.turn(&caller).await?;
     let subscription = api.owned(&caller, &id).await?;
     let refusals = api.refusals(&[&subscription]).await?;
-    Ok(json_answer(StatusCode::OK, &shown(&subscription, &caller, &refusals)))
+    let held = api.inner.store.held_everywhere().await?;
+    Ok(if subscription.deleted {
+        deleted(Refusal::Unknown("subscription"), subscription.position, held)
+    } else {
+        json_answer(StatusCode::OK, &shown(&subscription, &caller, &refusals, held))
+    })
 }
 
-/// DELETE: effective on every dispatcher within two seconds.
+/// DELETE: answers when no dispatcher starts a send to it any more, or after a second; the headers tell which.
 pub async fn delete(
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
     PathParts(id): PathParts<String>,
 ) -> Result<Response, Refusal> {
-    let _turn = api.turn(&caller).await?;
+    let turn = api.turn(&caller).await?;
     not_by_delegation(&caller)?;
     let subscription = api.owned(&caller, &id).await?;
-    api.inner.store.delete_subscription(subscription.id).await?;
-    Ok(StatusCode::OK.into_response())
+    let store = &api.inner.store;
+    let done = store.delete_subscription(subscription.id).await?;
+    drop(turn);
+    match done {
+        Some(position) => {
+            let held = api.inner.in_force.wait(store, position).await;
+            Ok(deleted(StatusCode::OK, position, held))
+        }
+        None if subscription.deleted => {
+            let held = store.held_everywhere().await?;
+            Ok(deleted(Refusal::Unknown("subscription"), subscription.position, held))
+        }
+        // Somebody was quicker.
+        None => Err(Refusal::Unknown("subscription")),
+    }
 }
 
 /// What would outlive a delegation is for its consumer alone.
@@ -187,7 +236,7 @@ impl QueryApi {
         Ok(self.inner.store.refusals_of(&ids).await?)
     }
 
-    /// The subscription of that id when the caller created it.
+    /// The subscription of that id, or its tombstone, when the caller created it.
     ///
     /// # Errors
     /// There is none, or it is somebody else's.
@@ -197,6 +246,8 @@ impl QueryApi {
         let subscription = found.ok_or(Refusal::Unknown("subscription"))?;
         if caller.consumer().as_deref() == Some(subscription.created_by.as_str()) {
             Ok(subscription)
+        } else if subscription.deleted {
+            Err(Refusal::Unknown("subscription"))
         } else {
             Err(Refusal::Text(StatusCode::FORBIDDEN, "Only its creator may see a subscription.".to_owned()))
         }

@@ -36,6 +36,8 @@ impl QueryApi {
         let headers = DeliveryHeaders {
             subscription: subscription.id,
             position: subscription.position,
+            mark: Some(subscription.mark),
+            endpoint_revision: Some(subscription.endpoint_revision),
             delivery: DeliveryId::of(subscription.id, EventIdentity::of("", &source, &id)),
             attempt: 0,
             created: now,

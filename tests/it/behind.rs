@@ -24,7 +24,7 @@ async fn subscribe(store: &Store, endpoint: &str) -> Subscription {
         created_by: "/org/ttd".to_owned(),
     };
     let (subscription, _) = store.create_subscription(&new).await.unwrap();
-    store.set_validated(subscription.id).await.unwrap();
+    store.set_validated(subscription.proof()).await.unwrap();
     store.subscription(subscription.id).await.unwrap().unwrap()
 }
 
@@ -34,6 +34,8 @@ async fn deliver(producer: &Producer, to: &Subscription, position: i64, id: &str
     let headers = DeliveryHeaders {
         subscription: to.id,
         position,
+        mark: Some(to.mark),
+        endpoint_revision: None,
         delivery: DeliveryId::of(to.id, event.identity()),
         attempt: 0,
         created: Micros::now(),
@@ -100,7 +102,7 @@ async fn a_delivery_beyond_the_view_waits_until_the_view_follows_and_then_goes_w
     // One that is gone by the time that the view has come far enough is dropped, not sent and not parked.
     deliver(&producer, &first, beyond + 1, "too-late", 0).await;
     holds(&dispatcher, 1.0).await;
-    assert!(store.delete_subscription(first.id).await.unwrap());
+    assert!(store.delete_subscription(first.id).await.unwrap().is_some());
     probe::nothing_is_left_to_push(&world).await;
     for (name, id) in [("first", "waits"), ("known", "goes")] {
         let delivered = probe::delivered(&world, name);

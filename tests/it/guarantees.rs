@@ -1,4 +1,4 @@
-//! Guarantees of the design that have no file of their own: order, sick endpoints, rights, changes, bounds.
+//! Guarantees of the design that have no file of their own: order, sick endpoints, rights, bounds.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -145,36 +145,6 @@ async fn rights_are_checked_when_they_matter() {
     probe::everything_is_stored(&world).await;
     probe::nothing_is_left_to_push(&world).await;
     assert!(!probe::delivered(&world, "rights").contains_key("not-sent"));
-    platform.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn changes_take_effect_at_once() {
-    let world = World::new("changes").await;
-    let platform = world.start(ALL).await;
-    let other = world.start("dispatcher").await;
-    let client = world.client(platform.address());
-    for round in 0..3 {
-        let name = format!("changes-{round}");
-        let id = client.subscribe_and_wait(&world.receiver.url(&name)).await;
-        probe::changes_are_in_force(&world, &client).await;
-        let wanted = format!("wanted-{round}");
-        assert_eq!(client.publish(&generic(&wanted, "/party/1")).await.unwrap(), 200);
-        until("the new subscription gets its event", || async {
-            let delivered = probe::delivered(&world, &name);
-            if delivered.contains_key(&wanted) { Ok(()) } else { Err(format!("{delivered:?}")) }
-        })
-        .await;
-        let path = format!("/events/api/v1/subscriptions/{id}");
-        assert_eq!(client.delete(&path).send().await.unwrap().status(), 200);
-        probe::changes_are_in_force(&world, &client).await;
-        let unwanted = format!("unwanted-{round}");
-        assert_eq!(client.publish(&generic(&unwanted, "/party/1")).await.unwrap(), 200);
-        probe::everything_is_stored(&world).await;
-        probe::nothing_is_left_to_push(&world).await;
-        assert!(!probe::delivered(&world, &name).contains_key(&unwanted), "it is deleted");
-    }
-    other.stop().await;
     platform.stop().await;
 }
 

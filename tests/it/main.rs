@@ -10,8 +10,10 @@
 mod approved;
 mod behind;
 mod callers;
+mod changes;
 mod compose;
 mod contract;
+mod failover;
 mod faults;
 mod feed;
 mod frozen;

@@ -92,6 +92,31 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// SIGSTOP: it is there and does nothing, until it is killed or thawed.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT: it goes on where it was.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// The value of a metric, summed over its labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let url = format!("http://{}/metrics", self.admin);
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let text = http.get(&url).send().await.unwrap().text().await.unwrap();
+        let series = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let own = series.filter(|(series, _)| series.split('{').next() == Some(name));
+        own.map(|(_, value)| value.parse::<f64>().unwrap()).sum()
+    }
+
     /// Starts again after [`Process::kill`], on the same ports, without waiting.
     pub fn restart(&mut self, world: &World) {
         self.child = spawn(world, &self.services, self.public, self.admin, &self.log);
@@ -104,8 +129,7 @@ impl Process {
 
     /// SIGTERM; then waits for the end.
     pub async fn terminate(&mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("-TERM");
         let child = std::sync::Mutex::new(&mut self.child);
         until("the process ends", || async {
             child.lock().unwrap().try_wait().unwrap().ok_or_else(|| "it runs".to_owned())

@@ -3,7 +3,7 @@
 use std::{hint::black_box, time::Instant};
 
 use dispatcher::index::Index;
-use event::{Event, Micros, Subscription, SubscriptionId};
+use event::{Event, Micros, Subscription, SubscriptionId, SubscriptionMark};
 
 use super::ROUNDS;
 use crate::{
@@ -50,7 +50,9 @@ fn subscription(number: usize) -> anyhow::Result<Subscription> {
     Ok(Subscription {
         id: SubscriptionId(id),
         position: id,
+        mark: SubscriptionMark(7),
         endpoint: format!("https://receiver-{number}.example.com/altinn/events/hook?code=0123456789abcdef"),
+        endpoint_revision: 1,
         source_filter: None,
         resource_filter: Some(sample::APP.to_owned()),
         subject_filter: Some(format!("/party/{}", FIRST_PARTY + number)),
@@ -60,6 +62,7 @@ fn subscription(number: usize) -> anyhow::Result<Subscription> {
         created_by: "/org/ttd".to_owned(),
         created: Micros(0),
         validated: true,
+        validated_position: Some(1),
         paused: false,
         deleted: false,
     })

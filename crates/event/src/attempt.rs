@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::DeliveryKind;
+use crate::{
+    delivery::DeliveryKind,
+    ids::{SubscriptionId, SubscriptionMark},
+    subscription::Proof,
+};
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -48,6 +52,12 @@ pub struct AttemptRecord {
     pub delivery: String,
     /// The subscription's id.
     pub subscription: i64,
+    /// The subscription's mark, 32 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mark: Option<String>,
+    /// Of a validation: the revision of the endpoint that it proves.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub endpoint_revision: Option<i32>,
     /// What was delivered.
     pub kind: DeliveryKind,
     /// The event's id.
@@ -93,5 +103,22 @@ impl AttemptRecord {
         self.event_id.clear();
         self.event_source.clear();
         self.event_type.clear();
+    }
+
+    /// The mark of its subscription, where it has one.
+    pub fn subscription_mark(&self) -> Option<SubscriptionMark> {
+        self.mark.as_deref()?.parse().ok()
+    }
+
+    /// What it proves, when it is a validation that arrived. One from before there were marks proves nothing: it comes again.
+    pub fn proof(&self) -> Option<Proof> {
+        if self.kind != DeliveryKind::Validation || self.outcome != AttemptOutcome::Delivered {
+            return None;
+        }
+        Some(Proof {
+            subscription: SubscriptionId(self.subscription),
+            mark: self.subscription_mark()?,
+            endpoint_revision: self.endpoint_revision?,
+        })
     }
 }

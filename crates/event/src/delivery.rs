@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{DeliveryId, SubscriptionId},
+    ids::{DeliveryId, SubscriptionId, SubscriptionMark},
     instant::Micros,
 };
 
@@ -36,6 +36,10 @@ pub struct DeliveryHeaders {
     pub subscription: SubscriptionId,
     /// The subscription's position when it matched: a view that is behind it may not judge.
     pub position: i64,
+    /// Tells the subscription from another that is given its number; absent on records from before there were marks.
+    pub mark: Option<SubscriptionMark>,
+    /// Of a validation: the revision of the endpoint that it proves.
+    pub endpoint_revision: Option<i32>,
     /// The delivery's id.
     pub delivery: DeliveryId,
     /// Attempts made so far, skipped ones included.
@@ -71,6 +75,8 @@ impl DeliveryHeaders {
             ("kind", self.kind.name().to_owned()),
         ];
         let optional = [
+            ("mark", self.mark.map(|mark| mark.to_string())),
+            ("endpoint-revision", self.endpoint_revision.map(|revision| revision.to_string())),
             ("first-failure", self.first_failure.map(|time| time.0.to_string())),
             ("last-outcome", self.last_outcome.clone()),
             ("traceparent", self.traceparent.clone()),
@@ -93,17 +99,15 @@ impl DeliveryHeaders {
             Some("validation") => DeliveryKind::Validation,
             Some(_) | None => return Err(HeaderError("kind")),
         };
-        let first_failure = match text("first-failure") {
-            Some(micros) => Some(Micros(read(Some(micros), "first-failure")?)),
-            None => None,
-        };
         Ok(Self {
             subscription: SubscriptionId(read(text("subscription"), "subscription")?),
             position: read(text("position"), "position")?,
+            mark: read_optional(text("mark"), "mark")?,
+            endpoint_revision: read_optional(text("endpoint-revision"), "endpoint-revision")?,
             delivery: read(text("delivery"), "delivery")?,
             attempt: read(text("attempt"), "attempt")?,
             created: Micros(read(text("created"), "created")?),
-            first_failure,
+            first_failure: read_optional(text("first-failure"), "first-failure")?.map(Micros),
             last_outcome: text("last-outcome").map(str::to_owned),
             kind,
             traceparent: text("traceparent").map(str::to_owned),
@@ -116,6 +120,10 @@ fn read<T: FromStr>(text: Option<&str>, name: &'static str) -> Result<T, HeaderE
     text.and_then(|text| text.parse().ok()).ok_or(HeaderError(name))
 }
 
+fn read_optional<T: FromStr>(text: Option<&str>, name: &'static str) -> Result<Option<T>, HeaderError> {
+    text.map(|text| read(Some(text), name)).transpose()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +133,8 @@ mod tests {
         DeliveryHeaders {
             subscription: SubscriptionId(7),
             position: 99,
+            mark: Some(SubscriptionMark(5)),
+            endpoint_revision: Some(2),
             delivery: DeliveryId::of(SubscriptionId(7), EventIdentity(1)),
             attempt: 3,
             created: Micros(1_000),

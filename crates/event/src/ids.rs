@@ -25,6 +25,11 @@ pub struct SubscriptionId(pub i64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(pub u128);
 
+/// What tells a subscription from every other: random, taken when it is created, kept for good. After a failover that lost rows
+/// its number may be given again, its mark never is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionMark(pub u128);
+
 fn first_128_bits(parts: &[&[u8]]) -> u128 {
     let mut hash = Sha256::new();
     for part in parts {
@@ -67,24 +72,48 @@ impl fmt::Display for DeliveryId {
     }
 }
 
+impl fmt::Display for SubscriptionMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for SubscriptionMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SubscriptionMark({self})")
+    }
+}
+
 impl fmt::Debug for DeliveryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DeliveryId({self})")
     }
 }
 
-/// A text is not a delivery's id.
+/// A text is no delivery's id and no subscription's mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a delivery's id is 32 hexadecimal digits")]
-pub struct NotADeliveryId;
+#[error("it is not 32 hexadecimal digits")]
+pub struct Not32Digits;
+
+fn digits_32(text: &str) -> Result<u128, Not32Digits> {
+    let plain = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let bits = if plain { u128::from_str_radix(text, 16).ok() } else { None };
+    bits.ok_or(Not32Digits)
+}
 
 impl FromStr for DeliveryId {
-    type Err = NotADeliveryId;
+    type Err = Not32Digits;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let plain = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let bits = if plain { u128::from_str_radix(text, 16).ok() } else { None };
-        bits.map(Self).ok_or(NotADeliveryId)
+        digits_32(text).map(Self)
+    }
+}
+
+impl FromStr for SubscriptionMark {
+    type Err = Not32Digits;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        digits_32(text).map(Self)
     }
 }
 
@@ -115,8 +144,10 @@ mod tests {
         let id = DeliveryId::of(SubscriptionId(7), EventIdentity(9));
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.to_string().len(), 32);
+        let mark = SubscriptionMark(7);
+        assert_eq!((mark.to_string().parse(), mark.to_string().len()), (Ok(mark), 32));
         for wrong in ["", "1", "+0000000000000000000000000000001", "zz"] {
-            assert_eq!(wrong.parse::<DeliveryId>(), Err(NotADeliveryId), "{wrong}");
+            assert_eq!(wrong.parse::<DeliveryId>(), Err(Not32Digits), "{wrong}");
         }
     }
 

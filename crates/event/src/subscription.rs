@@ -1,6 +1,9 @@
 //! A consumer's filter and the endpoint that wants the matching events.
 
-use crate::{ids::SubscriptionId, instant::Micros};
+use crate::{
+    ids::{SubscriptionId, SubscriptionMark},
+    instant::Micros,
+};
 
 /// A subscription as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,8 +12,12 @@ pub struct Subscription {
     pub id: SubscriptionId,
     /// Its place in the order of all changes; taken anew at every change.
     pub position: i64,
+    /// Random, and its own for good.
+    pub mark: SubscriptionMark,
     /// The webhook address, byte for byte as it was given.
     pub endpoint: String,
+    /// Rises whenever the endpoint changes.
+    pub endpoint_revision: i32,
     /// Base of the sources that match.
     pub source_filter: Option<String>,
     /// The resource that matches, in lower case.
@@ -29,13 +36,31 @@ pub struct Subscription {
     pub created: Micros,
     /// Whether the endpoint has answered the validation event.
     pub validated: bool,
+    /// The position at which it was validated; later changes leave it.
+    pub validated_position: Option<i64>,
     /// Whether its owner has paused it.
     pub paused: bool,
     /// Whether it is gone; kept as a tombstone for readers of changes.
     pub deleted: bool,
 }
 
+/// Which endpoint of which subscription has answered its validation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The subscription's number.
+    pub subscription: SubscriptionId,
+    /// Its mark: another subscription may have been given the number meanwhile.
+    pub mark: SubscriptionMark,
+    /// The endpoint's revision: the subscription may have another endpoint meanwhile.
+    pub endpoint_revision: i32,
+}
+
 impl Subscription {
+    /// What a validation of it proves, as it is now.
+    pub const fn proof(&self) -> Proof {
+        Proof { subscription: self.id, mark: self.mark, endpoint_revision: self.endpoint_revision }
+    }
+
     /// Whether events may go to it now.
     pub const fn is_active(&self) -> bool {
         self.validated && !self.paused && !self.deleted

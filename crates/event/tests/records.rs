@@ -4,7 +4,7 @@
 
 use event::{
     AttemptOutcome, AttemptRecord, DeliveryHeaders, DeliveryId, DeliveryKind, EventIdentity, MatchHeaders,
-    Micros, SubscriptionId,
+    Micros, SubscriptionId, SubscriptionMark,
 };
 
 /// The names in the first column of the table under a heading that starts like this.
@@ -21,6 +21,8 @@ fn the_headers_of_a_delivery_are_those_of_the_document() {
     let headers = DeliveryHeaders {
         subscription,
         position: 1,
+        mark: Some(SubscriptionMark(1)),
+        endpoint_revision: Some(1),
         delivery: DeliveryId::of(subscription, EventIdentity(1)),
         attempt: 1,
         created: Micros(1),
@@ -54,6 +56,8 @@ fn the_members_of_an_attempt_are_those_of_the_document() {
     let record = AttemptRecord {
         delivery: "x".into(),
         subscription: 1,
+        mark: Some("x".into()),
+        endpoint_revision: Some(1),
         kind: DeliveryKind::Event,
         event_id: "x".into(),
         event_source: "x".into(),

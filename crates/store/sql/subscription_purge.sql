@@ -1,1 +1,1 @@
-delete from subscription where deleted < now() - interval '7 days'
+delete from subscription where deleted < now() - interval '100 days'

@@ -1,6 +1,6 @@
 //! What happened to deliveries: attempts and dead letters, written in batches with their positions.
 
-use event::{DeliveryId, Micros, SubscriptionId};
+use event::{DeliveryId, Micros, SubscriptionId, SubscriptionMark};
 use sqlx::{Row, types::time::OffsetDateTime};
 use uuid::Uuid;
 
@@ -17,6 +17,8 @@ pub struct AttemptRow {
     pub at: Micros,
     /// Whose it was.
     pub subscription: SubscriptionId,
+    /// Whose, should the number be given again.
+    pub mark: Option<SubscriptionMark>,
     /// Where it came from.
     pub kafka_partition: i32,
     /// Where it came from.
@@ -32,6 +34,8 @@ pub struct DeadRow {
     pub at: Micros,
     /// Whose it was.
     pub subscription: SubscriptionId,
+    /// Whose, should the number be given again.
+    pub mark: Option<SubscriptionMark>,
     /// Its delivery.
     pub delivery: DeliveryId,
     /// Why.
@@ -59,6 +63,10 @@ pub struct DeadLetter {
     pub attempts: i32,
     /// The event.
     pub event: String,
+}
+
+fn uuid(mark: SubscriptionMark) -> Uuid {
+    Uuid::from_u128(mark.0)
 }
 
 impl Store {
@@ -89,6 +97,7 @@ impl Store {
             .bind(rows.iter().map(|row| row.kafka_partition).collect::<Vec<i32>>())
             .bind(rows.iter().map(|row| row.kafka_offset).collect::<Vec<i64>>())
             .bind(rows.iter().map(|row| row.record.as_str()).collect::<Vec<&str>>())
+            .bind(rows.iter().map(|row| row.mark.map(uuid)).collect::<Vec<Option<Uuid>>>())
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
@@ -125,6 +134,7 @@ impl Store {
             .bind(rows.iter().map(|row| row.kafka_partition).collect::<Vec<i32>>())
             .bind(rows.iter().map(|row| row.kafka_offset).collect::<Vec<i64>>())
             .bind(rows.iter().map(|row| row.event.as_str()).collect::<Vec<&str>>())
+            .bind(rows.iter().map(|row| row.mark.map(uuid)).collect::<Vec<Option<Uuid>>>())
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
@@ -138,10 +148,12 @@ impl Store {
     pub async fn attempts_of(
         &self,
         subscription: SubscriptionId,
+        mark: SubscriptionMark,
         limit: i64,
     ) -> Result<Vec<String>, StoreError> {
         let records = sqlx::query_scalar(include_str!("../sql/attempts_of.sql"))
             .bind(subscription.0)
+            .bind(uuid(mark))
             .bind(limit)
             .fetch_all(&self.pool);
         self.answered(async { Ok(records.await?) }).await
@@ -154,10 +166,12 @@ impl Store {
     pub async fn dead_letters_of(
         &self,
         subscription: SubscriptionId,
+        mark: SubscriptionMark,
         limit: i64,
     ) -> Result<Vec<DeadLetter>, StoreError> {
         let rows = sqlx::query(include_str!("../sql/dead_of.sql"))
             .bind(subscription.0)
+            .bind(uuid(mark))
             .bind(limit)
             .fetch_all(&self.pool);
         let rows = self.answered(async { Ok(rows.await?) }).await?;

@@ -9,6 +9,7 @@
 //! * [`partitions`]: created ahead, dropped when expired.
 //! * [`identities`]: which identities closed partitions may hold; [`filters`]: made once, stored, loaded.
 //! * [`subscriptions`]: create, list, delete, follow changes.
+//! * [`dispatchers`]: which changes are in force.
 //! * [`deliveries`]: attempts and dead letters.
 //! * [`refusals`]: subscriptions whose events are refused.
 //! * [`starts`]: which groups have started, and where.
@@ -16,6 +17,7 @@
 #![warn(missing_docs)]
 
 pub mod deliveries;
+pub mod dispatchers;
 pub mod error;
 pub mod feed;
 pub mod filters;
@@ -28,10 +30,11 @@ pub mod subscriptions;
 pub mod write;
 
 pub use deliveries::{AttemptRow, DeadLetter, DeadRow};
+pub use dispatchers::{Held, LEASE};
 pub use error::StoreError;
 pub use feed::{FeedFilter, FeedHead, FeedPage, StoredEvent, Stretch};
 pub use filters::Absent;
 pub use pool::{Store, StoreSettings};
 pub use refusals::Refusal;
-pub use subscriptions::NewSubscription;
+pub use subscriptions::{Changes, NewSubscription};
 pub use write::{Advance, BatchOutcome, Conflict, NewEvent};

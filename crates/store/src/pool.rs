@@ -217,6 +217,15 @@ impl Store {
         Ok(())
     }
 
+    /// The numbers that any statement gives, for tests that look at tables.
+    ///
+    /// # Errors
+    /// What the database says.
+    #[doc(hidden)]
+    pub async fn numbers_for_test(&self, statement: String) -> Result<Vec<i64>, StoreError> {
+        Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_all(&self.pool).await?)
+    }
+
     /// The pool itself, for benchmarks that compare with bare SQL and for tests that look at tables.
     pub fn pool(&self) -> &PgPool {
         &self.pool

@@ -3,8 +3,12 @@
 
 use std::time::Duration;
 
-use event::{EventIdentity, Micros, Subscription, SubscriptionId, address::called};
-use sqlx::{Postgres, Row, Transaction, postgres::PgRow};
+use event::{EventIdentity, Micros, Proof, Subscription, SubscriptionId, SubscriptionMark, address::called};
+use sqlx::{
+    Postgres, Row, Transaction,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
 use uuid::Uuid;
 
 use crate::{error::StoreError, pool::Store};
@@ -28,6 +32,17 @@ pub struct NewSubscription {
     pub consumer: String,
     /// Who creates it.
     pub created_by: String,
+}
+
+/// What one look at the changes tells; all of it at one moment.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// The position of the newest change.
+    pub head: i64,
+    /// The history that the server writes now; a failover begins another.
+    pub timeline: i64,
+    /// Subscriptions as they are after their changes, tombstones included, in the order of positions.
+    pub changed: Vec<Subscription>,
 }
 
 impl NewSubscription {
@@ -59,6 +74,9 @@ fn subscription(row: &PgRow) -> Result<Subscription, StoreError> {
         validated: row.try_get(11)?,
         paused: row.try_get(12)?,
         deleted: row.try_get(13)?,
+        validated_position: row.try_get(14)?,
+        mark: SubscriptionMark(row.try_get::<Uuid, _>(15)?.as_u128()),
+        endpoint_revision: row.try_get(16)?,
     })
 }
 
@@ -134,7 +152,7 @@ impl Store {
         Ok(Some((subscription(&row)?, true)))
     }
 
-    /// A subscription that is not deleted.
+    /// A subscription, or the tombstone that it has left.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -163,59 +181,65 @@ impl Store {
         subscriptions(&rows)
     }
 
-    /// Deletes a subscription: a tombstone stays for readers of changes. False when there was none.
+    /// Deletes a subscription: a tombstone stays for readers of changes. The position of the change; none when there was no
+    /// subscription.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn delete_subscription(&self, id: SubscriptionId) -> Result<bool, StoreError> {
-        self.change(id, include_str!("../sql/subscription_delete.sql")).await
+    pub async fn delete_subscription(&self, id: SubscriptionId) -> Result<Option<i64>, StoreError> {
+        self.change(|position| {
+            sqlx::query(include_str!("../sql/subscription_delete.sql")).bind(id.0).bind(position)
+        })
+        .await
     }
 
-    /// Marks a subscription as validated. False when it is gone or was validated before.
+    /// Marks a subscription as validated. The position of the change; none when it is gone or was validated before, and when
+    /// another subscription or another endpoint has answered.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn set_validated(&self, id: SubscriptionId) -> Result<bool, StoreError> {
-        self.change(id, include_str!("../sql/subscription_validate.sql")).await
+    pub async fn set_validated(&self, proof: Proof) -> Result<Option<i64>, StoreError> {
+        self.change(|position| {
+            sqlx::query(include_str!("../sql/subscription_validate.sql"))
+                .bind(proof.subscription.0)
+                .bind(position)
+                .bind(Uuid::from_u128(proof.mark.0))
+                .bind(proof.endpoint_revision)
+        })
+        .await
     }
 
-    async fn change(&self, id: SubscriptionId, statement: &'static str) -> Result<bool, StoreError> {
+    async fn change(
+        &self,
+        statement: impl FnOnce(i64) -> Query<'static, Postgres, PgArguments> + Send,
+    ) -> Result<Option<i64>, StoreError> {
         let mut tx = self.pool.begin().await?;
         let position = next_position(&mut tx).await?;
-        let changed =
-            sqlx::query(statement).bind(id.0).bind(position).execute(&mut *tx).await?.rows_affected();
+        let changed = statement(position).execute(&mut *tx).await?.rows_affected();
         if changed == 0 {
             tx.rollback().await?;
-            return Ok(false);
+            return Ok(None);
         }
         tx.commit().await?;
-        Ok(true)
+        Ok(Some(position))
     }
 
-    /// Changes after a position, tombstones included, in the order of positions.
+    /// At most `limit` changes after a position. Fewer than that are all that there are, up to [`Changes::head`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn subscription_changes(
-        &self,
-        after: i64,
-        limit: i64,
-    ) -> Result<Vec<Subscription>, StoreError> {
+    pub async fn subscription_changes(&self, after: i64, limit: i64) -> Result<Changes, StoreError> {
         let rows = sqlx::query(include_str!("../sql/subscription_changes.sql"))
             .bind(after)
             .bind(limit)
             .fetch_all(&self.pool)
             .await?;
-        subscriptions(&rows)
-    }
-
-    /// The position of the newest change. Read it before [`Store::subscription_changes`]: a view that has applied them all is
-    /// at least there.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn subscription_head(&self) -> Result<i64, StoreError> {
-        Ok(sqlx::query_scalar(include_str!("../sql/subscription_head.sql")).fetch_one(&self.pool).await?)
+        let head = rows.first().ok_or(StoreError::Unavailable(sqlx::Error::RowNotFound))?;
+        let (last, timeline) = (head.try_get("last")?, head.try_get("timeline")?);
+        // Without a change the head comes alone.
+        let is_change = head.try_get::<Option<i64>, _>(0)?.is_some();
+        let changed = if is_change { subscriptions(&rows)? } else { Vec::new() };
+        Ok(Changes { head: last, timeline, changed })
     }
 
     /// Takes up to `limit` subscriptions that wait for their validation for longer than `older_than` and were tried fewer than
@@ -238,7 +262,7 @@ impl Store {
         subscriptions(&rows)
     }
 
-    /// Removes tombstones older than seven days.
+    /// Removes tombstones older than 100 days, by when nothing is left of which they tell the owner.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -12,7 +12,7 @@ mod common;
 use std::time::Duration;
 
 use common::{batch, event, store};
-use event::{Event, Micros, Sequence, SubscriptionId};
+use event::{Event, Micros, Sequence, SubscriptionId, SubscriptionMark};
 use store::{Advance, AttemptRow, Store};
 
 fn days(days: u64) -> Duration {
@@ -125,15 +125,19 @@ async fn attempts_of_days_without_a_partition_are_kept_and_dropped_like_the_othe
     let row = |at: Micros, kafka_offset: i64| AttemptRow {
         at,
         subscription: SubscriptionId(1),
+        // The oldest is from before there were marks.
+        mark: (kafka_offset > 0).then_some(SubscriptionMark(1)),
         kafka_partition: 0,
         kafka_offset,
         record: format!("{{\"at\":{kafka_offset}}}"),
     };
     let long_ago = Micros::now().0 - 40 * 86_400 * 1_000_000;
-    let rows = [row(Micros(long_ago), 0), row(Micros::now(), 1), row(later(5), 2)];
-    let step = Advance { partition: 0, expected: 0, next: 3 };
+    // Another subscription had the number before.
+    let another = AttemptRow { mark: Some(SubscriptionMark(2)), ..row(Micros::now(), 3) };
+    let rows = [row(Micros(long_ago), 0), row(Micros::now(), 1), row(later(5), 2), another];
+    let step = Advance { partition: 0, expected: 0, next: 4 };
     store.write_attempts("delivery-attempts", &rows, &[step]).await.unwrap();
-    let kept = async || store.attempts_of(SubscriptionId(1), 10).await.unwrap();
+    let kept = async || store.attempts_of(SubscriptionId(1), SubscriptionMark(1), 10).await.unwrap();
     assert_eq!(kept().await, ["{\"at\":2}", "{\"at\":1}", "{\"at\":0}"]);
     // The day comes for which a row is there already.
     let made = "select create_day_partition('delivery_attempt', (now() at time zone 'UTC')::date + 5)";

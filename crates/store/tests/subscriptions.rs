@@ -10,7 +10,9 @@
 mod common;
 
 use common::store;
-use store::NewSubscription;
+use event::Proof;
+use store::{Changes, Held, NewSubscription};
+use uuid::Uuid;
 
 fn asked(consumer: &str, resource: &str) -> NewSubscription {
     NewSubscription {
@@ -35,7 +37,7 @@ async fn asking_again_gives_the_same_subscription_and_takes_no_position() {
     assert_eq!((again, new), (first.clone(), false));
     let (other, new) = store.create_subscription(&asked("/org/skd", "urn:altinn:resource:r1")).await.unwrap();
     assert!(new && other.id != first.id);
-    assert_eq!(store.subscription_head().await.unwrap(), 2);
+    assert_eq!(store.subscription_changes(2, 10).await.unwrap().head, 2);
     assert_eq!(store.subscriptions_of("/org/ttd", 10).await.unwrap(), [first]);
     let more = asked("/org/skd", "urn:altinn:resource:r2");
     assert!(
@@ -54,16 +56,39 @@ async fn a_reader_of_changes_sees_each_one_in_order_with_tombstones() {
     let store = store("changes", 1_000).await;
     let (one, _) = store.create_subscription(&asked("/org/a", "urn:altinn:resource:r1")).await.unwrap();
     let (two, _) = store.create_subscription(&asked("/org/b", "urn:altinn:resource:r1")).await.unwrap();
-    assert!(store.set_validated(one.id).await.unwrap());
-    assert!(!store.set_validated(one.id).await.unwrap());
-    assert!(store.delete_subscription(two.id).await.unwrap());
-    assert!(!store.delete_subscription(two.id).await.unwrap());
-    let changes = store.subscription_changes(0, 10).await.unwrap();
-    let told: Vec<_> = changes.iter().map(|s| (s.id, s.position, s.validated, s.deleted)).collect();
-    assert_eq!(told, [(one.id, 3, true, false), (two.id, 4, false, true)]);
-    assert_eq!(store.subscription(two.id).await.unwrap(), None);
+    assert_eq!(store.set_validated(one.proof()).await.unwrap(), Some(3));
+    assert_eq!(store.set_validated(one.proof()).await.unwrap(), None);
+    assert_eq!(store.delete_subscription(two.id).await.unwrap(), Some(4));
+    assert_eq!(store.delete_subscription(two.id).await.unwrap(), None);
+    let told = async |after, limit| {
+        let Changes { head, changed, .. } = store.subscription_changes(after, limit).await.unwrap();
+        assert_eq!(head, 4);
+        changed.iter().map(|s| (s.id, s.position, s.validated, s.deleted)).collect::<Vec<_>>()
+    };
+    let both = [(one.id, 3, true, false), (two.id, 4, false, true)];
+    assert_eq!(told(0, 10).await, both);
+    assert_eq!((told(0, 1).await, told(3, 1).await), (vec![both[0]], vec![both[1]]));
+    assert!(told(4, 10).await.is_empty());
+    let tombstone = store.subscription(two.id).await.unwrap().unwrap();
+    assert_eq!((tombstone.deleted, tombstone.position), (true, 4));
     let (new, made) = store.create_subscription(&asked("/org/b", "urn:altinn:resource:r1")).await.unwrap();
     assert!(made && new.id != two.id);
+}
+
+#[tokio::test]
+async fn a_late_answer_of_an_old_endpoint_or_of_another_subscription_validates_nothing() {
+    let store = store("proofs", 1_000).await;
+    let (one, _) = store.create_subscription(&asked("/org/a", "r")).await.unwrap();
+    let (two, _) = store.create_subscription(&asked("/org/b", "r")).await.unwrap();
+    assert_ne!(one.mark, two.mark);
+    let another = Proof { mark: two.mark, ..one.proof() };
+    assert_eq!(store.set_validated(another).await.unwrap(), None);
+    let moved = "update subscription set endpoint = 'https://example.com/new', endpoint_revision = 2";
+    store.execute_for_test(moved.to_owned()).await.unwrap();
+    assert_eq!(store.set_validated(one.proof()).await.unwrap(), None);
+    let now = store.subscription(one.id).await.unwrap().unwrap();
+    assert_eq!(store.set_validated(now.proof()).await.unwrap(), Some(3));
+    assert_eq!(store.subscription(one.id).await.unwrap().unwrap().mark, one.mark, "kept for good");
 }
 
 #[tokio::test]
@@ -75,4 +100,46 @@ async fn a_validation_is_tried_again_a_bounded_number_of_times() {
     assert_eq!(store.take_unvalidated(none, 3, 10).await.unwrap().len(), 1);
     assert_eq!(store.take_unvalidated(none, 3, 10).await.unwrap().len(), 1);
     assert!(store.take_unvalidated(none, 3, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_change_is_in_force_when_every_dispatcher_that_lives_holds_it() {
+    let store = store("in_force", 1_000).await;
+    let covers = async |position| store.held_everywhere().await.unwrap().covers(position);
+    assert!(covers(7).await, "nobody lives: the next one loads everything");
+    for resource in ["a", "b", "c"] {
+        store.create_subscription(&asked("/org/a", resource)).await.unwrap();
+    }
+    let timeline = store.subscription_changes(0, 10).await.unwrap().timeline;
+    let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
+    store.hold_changes(one, 3, timeline).await.unwrap();
+    store.hold_changes(two, 2, timeline).await.unwrap();
+    assert!(covers(2).await && !covers(3).await);
+    store.hold_changes(two, 3, timeline).await.unwrap();
+    assert!(covers(3).await && !covers(4).await);
+    store.hold_changes(two, 0, timeline).await.unwrap();
+    assert_eq!(store.held_everywhere().await.unwrap(), Held::NOTHING);
+    store.forget_dispatcher(two).await.unwrap();
+    assert!(covers(3).await);
+    // The lease is over.
+    let long_ago = "update dispatcher set seen = now() - interval '6 seconds'";
+    store.execute_for_test(long_ago.to_owned()).await.unwrap();
+    assert!(covers(7).await);
+    assert_eq!(store.purge_dispatchers().await.unwrap(), 0);
+    store.execute_for_test(long_ago.replace("6 seconds", "2 hours")).await.unwrap();
+    assert_eq!(store.purge_dispatchers().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_position_of_another_history_is_written_as_nothing() {
+    let store = store("other_history", 1_000).await;
+    store.create_subscription(&asked("/org/a", "r")).await.unwrap();
+    let timeline = store.subscription_changes(0, 10).await.unwrap().timeline;
+    let dispatcher = Uuid::new_v4();
+    for (position, history) in [(1, timeline + 1), (2, timeline)] {
+        store.hold_changes(dispatcher, position, history).await.unwrap();
+        assert_eq!(store.held_everywhere().await.unwrap(), Held::NOTHING, "{position} of {history}");
+    }
+    store.hold_changes(dispatcher, 1, timeline).await.unwrap();
+    assert!(store.held_everywhere().await.unwrap().covers(1));
 }

@@ -1,4 +1,4 @@
-use event::{Draft, Micros};
+use event::{Draft, Micros, SubscriptionMark};
 
 use super::*;
 
@@ -23,7 +23,9 @@ fn subscription(id: i64, resource: &str, subject: Option<&str>, kind: Option<&st
     Subscription {
         id: SubscriptionId(id),
         position: id,
+        mark: SubscriptionMark(7),
         endpoint: "https://example.com/hook".into(),
+        endpoint_revision: 1,
         source_filter: None,
         resource_filter: Some(resource.into()),
         subject_filter: subject.map(str::to_owned),
@@ -33,6 +35,7 @@ fn subscription(id: i64, resource: &str, subject: Option<&str>, kind: Option<&st
         created_by: "/org/ttd".into(),
         created: Micros(0),
         validated: true,
+        validated_position: Some(1),
         paused: false,
         deleted: false,
     }

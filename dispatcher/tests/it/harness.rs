@@ -31,6 +31,8 @@ pub(crate) struct Harness {
     /// Of the dispatcher that [`Harness::run`] started.
     registry: Registry,
     tables: StoreSettings,
+    /// How the dispatchers that are started from now on ask for rights.
+    pub(crate) access: AccessSettings,
     settings: BTreeMap<&'static str, String>,
 }
 
@@ -65,8 +67,10 @@ impl Harness {
         store.migrate().await.unwrap();
         let mut defaults = BTreeMap::from([("ALLOW_LOOPBACK_WEBHOOKS", "true".to_owned())]);
         defaults.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let altinn = local_altinn::start(local_altinn::Options::default()).await.unwrap();
         Self {
-            altinn: local_altinn::start(local_altinn::Options::default()).await.unwrap(),
+            access: AccessSettings::local(&altinn.base_url),
+            altinn,
             store,
             producer: Producer::new(&kafka).unwrap(),
             kafka,
@@ -118,7 +122,7 @@ impl Harness {
         let env = Env::from_pairs(self.settings.iter().map(|(name, value)| (*name, value.as_str())));
         let config = dispatcher::Config::from_env(&env);
         env.finish().unwrap();
-        let access = Access::new(&AccessSettings::local(&self.altinn.base_url)).unwrap();
+        let access = Access::new(&self.access).unwrap();
         let (store, producer) = (self.store.clone(), self.producer.clone());
         dispatcher::start(config, &self.kafka, store, producer, access, registry, &life).unwrap();
         wait_until("the dispatcher is ready", || life.not_ready().is_empty()).await;
@@ -131,9 +135,9 @@ impl Harness {
     }
 
     pub(crate) async fn subscribe_as(&self, consumer: &str, endpoint: &str) -> Subscription {
-        let id = self.create(consumer, endpoint).await.id;
-        self.store.set_validated(id).await.unwrap();
-        self.store.subscription(id).await.unwrap().unwrap()
+        let new = self.create(consumer, endpoint).await;
+        self.store.set_validated(new.proof()).await.unwrap();
+        self.store.subscription(new.id).await.unwrap().unwrap()
     }
 
     pub(crate) async fn create(&self, consumer: &str, endpoint: &str) -> Subscription {
@@ -213,6 +217,15 @@ impl Harness {
             }
         });
         Reader { seen, _tasks: tasks, _stop: stop.drop_guard() }
+    }
+
+    /// Waits until every dispatcher that lives holds the changes up to a position.
+    pub(crate) async fn in_force(&self, position: i64) {
+        let until = std::time::Instant::now() + PATIENCE;
+        while !self.store.held_everywhere().await.unwrap().covers(position) {
+            assert!(std::time::Instant::now() < until, "position {position} did not come into force");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits until nothing of a topic is left to do.

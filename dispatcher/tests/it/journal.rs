@@ -14,6 +14,8 @@ fn headers(subscription: &Subscription, number: u128) -> DeliveryHeaders {
     DeliveryHeaders {
         subscription: subscription.id,
         position: subscription.position,
+        mark: Some(subscription.mark),
+        endpoint_revision: None,
         delivery: DeliveryId(number),
         attempt: 0,
         created: Micros::now(),
@@ -30,6 +32,8 @@ async fn tell(harness: &Harness, headers: &DeliveryHeaders, outcome: AttemptOutc
     let record = AttemptRecord {
         delivery: headers.delivery.to_string(),
         subscription: headers.subscription.0,
+        mark: None,
+        endpoint_revision: None,
         kind: headers.kind,
         event_id: String::new(),
         event_source: String::new(),

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod in_force;
+#[cfg(test)]
 mod journal;
 #[cfg(test)]
 mod matching;

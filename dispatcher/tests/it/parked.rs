@@ -9,6 +9,8 @@ fn headers(subscription: &Subscription) -> DeliveryHeaders {
     DeliveryHeaders {
         subscription: subscription.id,
         position: subscription.position,
+        mark: Some(subscription.mark),
+        endpoint_revision: None,
         delivery: DeliveryId::of(subscription.id, event("one").identity()),
         attempt: 0,
         created: Micros::now(),

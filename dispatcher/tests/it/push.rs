@@ -10,6 +10,8 @@ fn headers(subscription: &Subscription, kind: DeliveryKind) -> DeliveryHeaders {
     DeliveryHeaders {
         subscription: subscription.id,
         position: subscription.position,
+        mark: Some(subscription.mark),
+        endpoint_revision: None,
         delivery: DeliveryId::of(subscription.id, event("one").identity()),
         attempt: 0,
         created: Micros::now(),

@@ -21,6 +21,8 @@ async fn deliver_all(harness: &Harness, to: &[Subscription]) {
             let headers = DeliveryHeaders {
                 subscription: subscription.id,
                 position: subscription.position,
+                mark: Some(subscription.mark),
+                endpoint_revision: None,
                 delivery: DeliveryId::of(subscription.id, event.identity()),
                 attempt: 0,
                 created: Micros::now(),

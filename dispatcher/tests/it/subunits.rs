@@ -23,8 +23,8 @@ async fn subscribe(harness: &Harness, subject: &str, include_subunits: bool) -> 
         consumer: "/org/ttd".to_owned(),
         created_by: "/org/ttd".to_owned(),
     };
-    let id = harness.store.create_subscription(&new).await.unwrap().0.id;
-    harness.store.set_validated(id).await.unwrap();
+    let (made, _) = harness.store.create_subscription(&new).await.unwrap();
+    harness.store.set_validated(made.proof()).await.unwrap();
     hook
 }
 

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use event::{
-    AttemptOutcome, AttemptRecord, DeliveryHeaders, DeliveryId, DeliveryKind, EventIdentity, Micros,
-    NOT_PERMITTED, SubscriptionId, topics,
+    DeliveryHeaders, DeliveryId, DeliveryKind, EventIdentity, Micros, NOT_PERMITTED, Subscription,
+    SubscriptionId, SubscriptionMark, topics,
 };
 use kafka_loop::Outgoing;
 use store::NewSubscription;
@@ -97,8 +97,8 @@ async fn a_projector_without_positions_starts_with_the_oldest_kept_record_and_st
         })
         .await;
         life.shutdown().await.unwrap();
-        let attempts = world.store.attempts_of(subscription, 100).await.unwrap().len();
-        let dead = world.store.dead_letters_of(subscription, 100).await.unwrap().len();
+        let attempts = world.store.attempts_of(subscription, SubscriptionMark(0), 100).await.unwrap().len();
+        let dead = world.store.dead_letters_of(subscription, SubscriptionMark(0), 100).await.unwrap().len();
         (world.ids().await, attempts, dead)
     };
     let first = projected(&world).await;
@@ -120,6 +120,8 @@ fn dead_headers(subscription: SubscriptionId, event: u128) -> Vec<(&'static str,
     let headers = DeliveryHeaders {
         subscription,
         position: 1,
+        mark: None,
+        endpoint_revision: None,
         delivery: DeliveryId::of(subscription, EventIdentity(event)),
         attempt: 12,
         created: Micros::now(),
@@ -132,10 +134,8 @@ fn dead_headers(subscription: SubscriptionId, event: u128) -> Vec<(&'static str,
     headers.to_pairs()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_delivered_validation_validates_and_attempts_refusals_and_dead_letters_are_shown() {
-    let world = World::with_topics().await;
-    let new = NewSubscription {
+fn wanted() -> NewSubscription {
+    NewSubscription {
         endpoint: "https://example.com/hook".into(),
         source_filter: None,
         resource_filter: Some(RESOURCE.into()),
@@ -144,40 +144,78 @@ async fn a_delivered_validation_validates_and_attempts_refusals_and_dead_letters
         include_subunits: false,
         consumer: "/org/ttd".into(),
         created_by: "/org/ttd".into(),
-    };
-    let (subscription, _) = world.store.create_subscription(&new).await.unwrap();
+    }
+}
+
+/// An attempt with more members.
+fn attempt_of(of: &Subscription, kind: &str, outcome: &str, more: &str) -> String {
+    let delivery = DeliveryId::of(of.id, EventIdentity(1));
+    format!(
+        r#"{{"delivery":"{delivery}","subscription":{},"kind":"{kind}","eventId":"1","eventSource":"s","eventType":"t","resource":"r","attempt":1,"outcome":"{outcome}","durationMs":5,"at":"{}",{more}}}"#,
+        of.id,
+        Micros::now().to_rfc3339()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivered_validation_validates_and_attempts_refusals_and_dead_letters_are_shown() {
+    let world = World::with_topics().await;
+    let (subscription, _) = world.store.create_subscription(&wanted()).await.unwrap();
     let (life, _) = world.start();
     let delivery = DeliveryId::of(subscription.id, EventIdentity(1));
-    let attempt = |kind: &str, outcome: &str| attempt(subscription.id, kind, outcome);
-    for (kind, outcome) in [("event", "delivered"), ("validation", "failed"), ("validation", "delivered")] {
-        let key = subscription.id.to_string();
-        world.append(topics::ATTEMPTS, &key, attempt(kind, outcome).as_bytes(), &[]).await;
-    }
-    let refused = AttemptRecord {
-        attempt: 0,
-        outcome: AttemptOutcome::Dropped,
-        detail: Some(NOT_PERMITTED.into()),
-        ..serde_json::from_str(&attempt("event", "dropped")).unwrap()
+    let (mark, another) = (subscription.mark, SubscriptionMark(subscription.mark.0 ^ 1));
+    let append = async |mark: SubscriptionMark, revision: i32, kind: &str, outcome: &str| {
+        let more = format!(r#""mark":"{mark}","endpointRevision":{revision},"detail":"{NOT_PERMITTED}""#);
+        let attempt = attempt_of(&subscription, kind, outcome, &more);
+        world.append(topics::ATTEMPTS, &subscription.id.to_string(), attempt.as_bytes(), &[]).await;
     };
-    let refused = serde_json::to_vec(&refused).unwrap();
-    world.append(topics::ATTEMPTS, &subscription.id.to_string(), &refused, &[]).await;
-    let pairs = dead_headers(subscription.id, 1);
-    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    // Late answers: of the one that had the number before, and of an endpoint that it had before.
+    append(another, 1, "validation", "delivered").await;
+    append(mark, 0, "validation", "delivered").await;
+    append(mark, 1, "event", "dropped").await;
+    append(mark, 1, "validation", "failed").await;
+    until("four attempts are stored", || async {
+        let count = "select count(*) from delivery_attempt".to_owned();
+        let count = world.store.numbers_for_test(count).await.unwrap();
+        if count == [4] { Ok(()) } else { Err(format!("{count:?}")) }
+    })
+    .await;
+    assert!(!world.store.subscription(subscription.id).await.unwrap().unwrap().validated);
+    append(mark, 1, "validation", "delivered").await;
+    let headers = DeliveryHeaders {
+        subscription: subscription.id,
+        position: 1,
+        mark: Some(mark),
+        endpoint_revision: None,
+        delivery,
+        attempt: 12,
+        created: Micros::now(),
+        first_failure: None,
+        last_outcome: None,
+        kind: DeliveryKind::Event,
+        traceparent: None,
+        reason: Some("the last attempt failed".into()),
+    };
+    let of_another = DeliveryHeaders { mark: Some(another), ..headers.clone() };
     let event = json("1", 1);
-    world.append(topics::DEAD, "k", event.as_bytes(), &pairs).await;
+    for (headers, value) in [(of_another, "of another"), (headers, &event)] {
+        let pairs = headers.to_pairs();
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        world.append(topics::DEAD, "k", value.as_bytes(), &pairs).await;
+    }
     world.append(topics::DEAD, "k", b"garbage", &[("reason", "not a delivery")]).await;
     until("all is shown", || async {
-        let attempts = world.store.attempts_of(subscription.id, 10).await.unwrap().len();
-        let dead = world.store.dead_letters_of(subscription.id, 10).await.unwrap();
+        let attempts = world.store.attempts_of(subscription.id, mark, 10).await.unwrap().len();
+        let dead = world.store.dead_letters_of(subscription.id, mark, 10).await.unwrap();
         let validated = world.store.subscription(subscription.id).await.unwrap().unwrap().validated;
         let refused = world.store.refusals_of(&[subscription.id]).await.unwrap();
         let shown = attempts == 4 && validated && dead.len() == 1 && refused.len() == 1;
         if shown { Ok(()) } else { Err(format!("{attempts} {validated} {dead:?}")) }
     })
     .await;
-    let dead = world.store.dead_letters_of(subscription.id, 10).await.unwrap();
+    let dead = world.store.dead_letters_of(subscription.id, mark, 10).await.unwrap();
     assert_eq!((dead[0].delivery, dead[0].attempts, &dead[0].event), (delivery, 12, &event));
-    assert!(world.store.dead_letters_of(SubscriptionId(999), 10).await.unwrap().is_empty());
+    assert!(world.store.dead_letters_of(SubscriptionId(999), mark, 10).await.unwrap().is_empty());
     life.shutdown().await.unwrap();
     assert!(world.parked().await.is_empty(), "a dead letter without an owner is parked already");
 }

@@ -29,6 +29,8 @@ fn attempt(subscription: SubscriptionId, kind: DeliveryKind, event: &Event) -> A
     AttemptRecord {
         delivery: "00".to_owned(),
         subscription: subscription.0,
+        mark: None,
+        endpoint_revision: None,
         kind,
         event_id: event.id().to_owned(),
         event_source: event.source().to_owned(),
@@ -52,6 +54,7 @@ async fn log(world: &World, attempts: &[AttemptRecord]) {
         .map(|(kafka_offset, attempt)| AttemptRow {
             at: Micros::parse_rfc3339(&attempt.at).unwrap(),
             subscription: SubscriptionId(attempt.subscription),
+            mark: attempt.subscription_mark(),
             kafka_partition: 0,
             kafka_offset,
             record: serde_json::to_string(attempt).unwrap(),
@@ -117,4 +120,24 @@ async fn what_nobody_can_say_is_not_told() {
     while shown(&world, &world.ttd(), of_ttd).await != [Value::from("e")] {
         assert!(std::time::Instant::now() < until, "a neighbour that answers again is asked again");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_deleted_subscription_stays_with_its_owner() {
+    let world = World::new(&[]).await;
+    let gone = subscription(&world, "/org/ttd").await;
+    let validation = attempt(gone, DeliveryKind::Validation, &generic(RESOURCE, "validation", 1));
+    log(&world, &[validation]).await;
+    world.store.delete_subscription(gone).await.unwrap();
+    let aged = async |days: u32| {
+        let aged = format!("update subscription set deleted = now() - interval '{days} days'");
+        world.store.execute_for_test(aged).await.unwrap();
+        world.store.purge_tombstones().await.unwrap()
+    };
+    assert_eq!(aged(99).await, 0, "it tells whose the log is");
+    assert_eq!(shown(&world, &world.ttd(), gone).await, [Value::from("validation")]);
+    let path = format!("/events/api/v1/subscriptions/{gone}/attempts");
+    assert_eq!(world.get(&world.person(), &path).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(aged(101).await, 1);
+    assert_eq!(world.get(&world.ttd(), &path).await.status, StatusCode::NOT_FOUND);
 }

@@ -117,7 +117,7 @@ async fn a_subscription_is_created_once_read_listed_and_deleted_by_its_creator()
         "id": id, "endPoint": "https://Hooks.Example.no:443/a?code=%7e1",
         "calls": "https://hooks.example.no/a?code=%7e1", "resourceFilter": RESOURCE,
         "subjectFilter": "/party/1", "includeSubunits": false, "consumer": "/org/ttd", "createdBy": "/org/ttd",
-        "created": shown["created"], "validated": false,
+        "created": shown["created"], "validated": false, "inForce": true, "position": 1,
     });
     assert_eq!(shown, expected);
     assert_eq!(made.header("location"), format!("{PATH}/{id}"));
@@ -139,9 +139,87 @@ async fn a_subscription_is_created_once_read_listed_and_deleted_by_its_creator()
     assert_eq!(log, json!({"attempts": [], "deadLetters": []}));
     let gone = delete(&world, &world.ttd(), &one).await;
     assert_eq!((gone.status, gone.body.as_str()), (StatusCode::OK, ""));
+    assert_eq!((gone.header("in-force"), gone.header("position")), ("true", "2"));
     assert_eq!(world.get(&world.ttd(), &one).await.status, StatusCode::NOT_FOUND);
     assert_eq!(delete(&world, &world.ttd(), &one).await.status, StatusCode::NOT_FOUND);
-    assert!(world.store.subscription_changes(0, 10).await.unwrap()[0].deleted, "a tombstone is left");
+    let stranger = world.get(&other, &one).await;
+    assert_eq!((stranger.status, stranger.header("position")), (StatusCode::NOT_FOUND, ""));
+    assert!(world.store.subscription_changes(0, 10).await.unwrap().changed[0].deleted, "a tombstone is left");
+}
+
+/// A dispatcher that lives for an hour and holds the changes up to `position`.
+async fn dispatcher_holds(world: &World, position: i64) {
+    let row = format!("('00000000-0000-4000-8000-000000000001', {position}, now() + interval '1 hour')");
+    let update = "on conflict (id) do update set position = excluded.position";
+    world.store.execute_for_test(format!("insert into dispatcher values {row} {update}")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_in_force_within_a_second_says_so_with_the_position_to_wait_for() {
+    let world = World::new(&[("VALIDATIONS_MAX", "0")]).await;
+    dispatcher_holds(&world, 0).await;
+    let body = format!(r#"{{"endPoint":"https://example.com/hook","resourceFilter":"{RESOURCE}"}}"#);
+    let made = post(&world, &world.ttd(), &body).await;
+    assert_eq!(made.status, StatusCode::CREATED);
+    assert_eq!((&made.json()["inForce"], &made.json()["position"]), (&json!(false), &json!(1)));
+    let one = format!("{PATH}/{}", made.json()["id"]);
+    let in_force = async || {
+        let list = world.get(&world.ttd(), PATH).await.json()["subscriptions"][0]["inForce"].clone();
+        assert_eq!(world.get(&world.ttd(), &one).await.json()["inForce"], list);
+        list
+    };
+    assert_eq!(in_force().await, json!(false));
+    dispatcher_holds(&world, 1).await;
+    assert_eq!(in_force().await, json!(true));
+
+    let gone = delete(&world, &world.ttd(), &one).await;
+    assert_eq!((gone.status, gone.body.as_str()), (StatusCode::OK, ""));
+    assert_eq!((gone.header("in-force"), gone.header("position")), ("false", "2"));
+    let shown = world.get(&world.ttd(), &one).await;
+    assert_eq!((shown.status, shown.header("in-force")), (StatusCode::NOT_FOUND, "false"));
+    dispatcher_holds(&world, 2).await;
+    for answer in [world.get(&world.ttd(), &one).await, delete(&world, &world.ttd(), &one).await] {
+        assert_eq!((answer.status, answer.header("in-force")), (StatusCode::NOT_FOUND, "true"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_comes_as_soon_as_the_change_is_in_force() {
+    let world = World::new(&[("VALIDATIONS_MAX", "0")]).await;
+    dispatcher_holds(&world, 0).await;
+    // It holds every change the moment that it is made.
+    let follows = "create function follow() returns trigger language plpgsql as $$ begin
+        update dispatcher set position = new.position; return new; end $$;
+        create trigger follows after insert or update on subscription for each row execute function follow()";
+    for statement in follows.split_inclusive("$$;") {
+        world.store.execute_for_test(statement.to_owned()).await.unwrap();
+    }
+    let body = format!(r#"{{"endPoint":"https://example.com/hook","resourceFilter":"{RESOURCE}"}}"#);
+    let made = post(&world, &world.ttd(), &body).await;
+    assert_eq!(made.json()["inForce"], json!(true));
+    let gone = delete(&world, &world.ttd(), &format!("{PATH}/{}", made.json()["id"])).await;
+    assert_eq!((gone.status, gone.header("in-force")), (StatusCode::OK, "true"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn validated_is_shown_when_every_dispatcher_knows_and_stays_when_something_else_changes() {
+    let world = World::new(&[("VALIDATIONS_MAX", "0")]).await;
+    dispatcher_holds(&world, 1).await;
+    let body = format!(r#"{{"endPoint":"https://example.com/hook","resourceFilter":"{RESOURCE}"}}"#);
+    let made = post(&world, &world.ttd(), &body).await.json();
+    let one = format!("{PATH}/{}", made["id"]);
+    let shown = async || {
+        let shown = world.get(&world.ttd(), &one).await.json();
+        (shown["validated"].as_bool().unwrap(), shown["inForce"].as_bool().unwrap())
+    };
+    let changes = world.store.subscription_changes(0, 10).await.unwrap();
+    world.store.set_validated(changes.changed[0].proof()).await.unwrap();
+    assert_eq!(shown().await, (false, false), "a dispatcher does not know it yet");
+    dispatcher_holds(&world, 2).await;
+    assert_eq!(shown().await, (true, true));
+    let paused = "update subscription set paused = true, position = 3";
+    world.store.execute_for_test(paused.to_owned()).await.unwrap();
+    assert_eq!(shown().await, (true, false), "the validation is in force, the pause is not");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,6 +239,8 @@ async fn a_new_subscription_sends_its_validation() {
     let pairs = records[0].headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
     let headers = DeliveryHeaders::from_pairs(pairs).unwrap();
     assert_eq!((headers.subscription.0, headers.kind, headers.attempt), (id, DeliveryKind::Validation, 0));
+    let stored = world.store.subscription(headers.subscription).await.unwrap().unwrap();
+    assert_eq!((headers.mark, headers.endpoint_revision), (Some(stored.mark), Some(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -315,7 +395,7 @@ async fn a_person_has_a_hundred_subscriptions_at_most_and_may_repeat_each() {
     let world = World::new(&[("VALIDATIONS_MAX", "0")]).await;
     for n in 0..100 {
         let (one, _) = world.store.create_subscription(&of_person(n)).await.unwrap();
-        world.store.set_validated(one.id).await.unwrap();
+        world.store.set_validated(one.proof()).await.unwrap();
     }
     let more = post(&world, &world.person(), &body_of_person("https://example.com/100")).await;
     assert_eq!(more.status, StatusCode::CONFLICT, "{more:?}");

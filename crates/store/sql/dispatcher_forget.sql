@@ -1,0 +1,1 @@
+delete from dispatcher where id = $1

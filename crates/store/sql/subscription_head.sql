@@ -1,1 +1,0 @@
-select last from subscription_head
