@@ -76,7 +76,12 @@ async fn whole_feed(client: &Client) -> BTreeMap<String, usize> {
 }
 
 /// Where undelivered events are: what the log says of them, and which group has not read to its end.
-async fn whereabouts(world: &World, reader: &Client, subscription: i64, open: &[&String]) -> String {
+pub(crate) async fn whereabouts(
+    world: &World,
+    reader: &Client,
+    subscription: i64,
+    open: &[&String],
+) -> String {
     let mut told = format!("{} are not, such as {:?};", open.len(), open.first());
     for group in groups::all() {
         for topic in group.topics {

@@ -20,7 +20,7 @@ use serde_json::json;
 use tokio::{sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::faults::{own_stack, seed, until_subscribed};
+use crate::faults::{own_stack, seed, until_subscribed, whereabouts};
 
 const PUBLISHERS: usize = 8;
 /// The party of the events that tell whether everything goes on.
@@ -184,7 +184,7 @@ async fn after_kafka_and_postgres_hung_everything_goes_on_nothing_is_lost_and_or
     let probes =
         json!({"endPoint": receiver.url("probes"), "resourceFilter": RESOURCE, "subjectFilter": PROBES});
     site.reader.validated(site.reader.subscribe_with(&probes).await).await;
-    site.reader.subscribe_and_wait(&receiver.url("frozen")).await;
+    let subscription = site.reader.subscribe_and_wait(&receiver.url("frozen")).await;
     until_subscribed(&site.world, &site.writer, "frozen").await;
     let (accepted, stop) = (Accepted::default(), CancellationToken::new());
     let mut publishers = JoinSet::new();
@@ -218,8 +218,12 @@ async fn after_kafka_and_postgres_hung_everything_goes_on_nothing_is_lost_and_or
     .await;
     until("every accepted event is delivered", || async {
         let delivered = site.world.receiver.delivered("frozen");
-        let open = ids.iter().filter(|id| !delivered.contains_key(*id)).count();
-        if open == 0 { Ok(()) } else { Err(format!("{open} are not")) }
+        let open: Vec<&String> = ids.iter().filter(|id| !delivered.contains_key(*id)).collect();
+        if open.is_empty() {
+            Ok(())
+        } else {
+            Err(whereabouts(&site.world, &site.reader, subscription, &open).await)
+        }
     })
     .await;
     let read = std::mem::take(&mut site.feed.lock().await.ids);
