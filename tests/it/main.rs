@@ -17,6 +17,7 @@ mod feed;
 mod frozen;
 mod guarantees;
 mod guard_rails;
+mod kills;
 mod ladder;
 mod poison;
 mod probe;

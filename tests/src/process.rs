@@ -92,6 +92,21 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// SIGSTOP: it is there and does nothing, until it is killed or thawed.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
     /// Starts again after [`Process::kill`], on the same ports, without waiting.
     pub fn restart(&mut self, world: &World) {
         self.child = spawn(world, &self.services, self.public, self.admin, &self.log);
