@@ -5,10 +5,7 @@ use std::collections::HashMap;
 use event::{Micros, SubscriptionId};
 use sqlx::{Row, types::time::OffsetDateTime};
 
-use crate::{
-    error::StoreError,
-    pool::{Store, answered},
-};
+use crate::{error::StoreError, pool::Store};
 
 /// An event that a subscription matched and may not receive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +27,7 @@ impl Store {
             .bind(refusals.iter().map(|(_, refusal)| refusal.at.to_time()).collect::<Vec<OffsetDateTime>>())
             .bind(refusals.iter().map(|(_, refusal)| refusal.reason.as_str()).collect::<Vec<&str>>())
             .execute(&self.pool);
-        answered(async { Ok(write.await.map(|_| ())?) }).await
+        self.answered(async { Ok(write.await.map(|_| ())?) }).await
     }
 
     /// The newest refusals of these subscriptions that are not older than an hour.
