@@ -213,7 +213,8 @@ impl Books {
         let index = pages.by_name.get(place).copied()?;
         let entry = pages.entries.get_mut(index).filter(|entry| entry.hold.is(hold))?;
         let ledger = entry.ledger.as_ref()?;
-        entry.marked.until = Some(end);
+        // Without marks nothing was read, so the journal tells of nothing that the done-set does not.
+        entry.marked.until = Some(if entry.marked.restored.is_empty() { 0 } else { end });
         Some(ledger.taken())
     }
 

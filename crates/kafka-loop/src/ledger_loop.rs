@@ -264,7 +264,9 @@ impl LoopState {
             let hold = self.books.open(place.clone(), point);
             waiting.push(Waiting { place, hold, position, marks });
         }
-        let Some(journal) = &self.options.journal else { return Ok(()) };
+        let Some(journal) = self.options.journal.as_ref().filter(|_| !waiting.is_empty()) else {
+            return Ok(());
+        };
         recall::begin(&self.settings, journal, waiting, self.recalled_in.clone())
             .map_err(|error| LoopError::Thread(error.to_string()))
     }

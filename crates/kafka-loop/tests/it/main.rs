@@ -17,6 +17,8 @@ mod fit;
 #[cfg(test)]
 mod holds;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod ledgers;
 #[cfg(test)]
 mod out_of_touch;
