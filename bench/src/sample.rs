@@ -42,6 +42,7 @@ pub(crate) fn delivery(subscription: &Subscription, event: &Event) -> DeliveryHe
         position: subscription.position,
         delivery: DeliveryId::of(subscription.id, event.identity()),
         attempt: 0,
+        put_backs: 0,
         created: Micros::now(),
         first_failure: None,
         last_outcome: None,

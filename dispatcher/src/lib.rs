@@ -24,15 +24,21 @@ mod repeats;
 mod subunits;
 
 // Push: `deliveries` and `deliveries.due` → webhooks, tiers, dead letters.
+mod backlog;
 mod circuit;
 mod delivery;
+mod drain;
 mod endpoint;
 mod held;
+mod lane;
+mod line;
 mod outcome;
+mod permits;
 mod push;
 mod queue;
 mod sending;
 mod settled;
+mod sockets;
 mod webhook_client;
 
 // Tiers: `deliveries.retry.*` → `deliveries.due`.
@@ -53,7 +59,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 
 use config::PushConfig;
-use endpoint::Lane;
+use lane::Lane;
 use matching::Matching;
 use metrics::Metrics;
 use outcome::Ladder;
@@ -88,12 +94,13 @@ pub fn start(
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new(registry)?);
     let view = View::new();
-    let client = WebhookClient::new(config.push.addresses, config.push.limits.window)?;
+    let client =
+        WebhookClient::new(config.push.addresses, config.push.limits.window, config.push.idle_sockets)?;
     let outcomes = Producer::patient(kafka)?;
     let loops = Loops { config, kafka: kafka.clone(), view, metrics, producer, outcomes, access };
     loops.follow(store.clone(), life);
-    loops.match_events(store, life);
-    loops.push_deliveries(client, life);
+    loops.match_events(store.clone(), life);
+    loops.push_deliveries(client, store, life);
     loops.release_tiers(life);
     Ok(())
 }
@@ -144,7 +151,7 @@ impl Loops {
         });
     }
 
-    fn push_deliveries(&self, client: WebhookClient, life: &Lifecycle) {
+    fn push_deliveries(&self, client: WebhookClient, store: Store, life: &Lifecycle) {
         let (kafka, config, ladder) = (self.kafka.clone(), self.config.push.clone(), self.config.ladder);
         let settled = Settled::new(config.settled_window);
         let remembers = Arc::clone(&settled);
@@ -160,6 +167,7 @@ impl Loops {
             access: self.access.clone(),
             client,
             producer: self.outcomes.clone(),
+            store,
             metrics: Arc::clone(&self.metrics),
         };
         life.spawn(Stage::Loops, "dispatcher.push", |stop| async move {

@@ -293,6 +293,7 @@ mod tests {
             position,
             delivery: DeliveryId(1),
             attempt: 0,
+            put_backs: 0,
             created: Micros(0),
             first_failure: None,
             last_outcome: None,

@@ -38,6 +38,7 @@ impl QueryApi {
             position: subscription.position,
             delivery: DeliveryId::of(subscription.id, EventIdentity::of("", &source, &id)),
             attempt: 0,
+            put_backs: 0,
             created: now,
             first_failure: None,
             last_outcome: None,

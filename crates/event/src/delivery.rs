@@ -40,6 +40,8 @@ pub struct DeliveryHeaders {
     pub delivery: DeliveryId,
     /// Attempts made so far, skipped ones included.
     pub attempt: u8,
+    /// How often it was put back so far.
+    pub put_backs: u32,
     /// When it matched.
     pub created: Micros,
     /// When its first attempt failed.
@@ -70,7 +72,9 @@ impl DeliveryHeaders {
             ("created", self.created.0.to_string()),
             ("kind", self.kind.name().to_owned()),
         ];
+        let put_backs = (self.put_backs > 0).then(|| self.put_backs.to_string());
         let optional = [
+            ("put-backs", put_backs),
             ("first-failure", self.first_failure.map(|time| time.0.to_string())),
             ("last-outcome", self.last_outcome.clone()),
             ("traceparent", self.traceparent.clone()),
@@ -97,7 +101,12 @@ impl DeliveryHeaders {
             Some(micros) => Some(Micros(read(Some(micros), "first-failure")?)),
             None => None,
         };
+        let put_backs = match text("put-backs") {
+            Some(count) => read(Some(count), "put-backs")?,
+            None => 0,
+        };
         Ok(Self {
+            put_backs,
             subscription: SubscriptionId(read(text("subscription"), "subscription")?),
             position: read(text("position"), "position")?,
             delivery: read(text("delivery"), "delivery")?,
@@ -127,6 +136,7 @@ mod tests {
             position: 99,
             delivery: DeliveryId::of(SubscriptionId(7), EventIdentity(1)),
             attempt: 3,
+            put_backs: 2,
             created: Micros(1_000),
             first_failure: Some(Micros(2_000)),
             last_outcome: Some("500".into()),

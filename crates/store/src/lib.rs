@@ -11,9 +11,11 @@
 //! * [`subscriptions`]: create, list, delete, follow changes.
 //! * [`deliveries`]: attempts and dead letters.
 //! * [`refusals`]: subscriptions whose events are refused.
+//! * [`backlogs`]: endpoints that are slower than their events.
 
 #![warn(missing_docs)]
 
+pub mod backlogs;
 pub mod deliveries;
 pub mod error;
 pub mod feed;
@@ -24,6 +26,7 @@ pub mod refusals;
 pub mod subscriptions;
 pub mod write;
 
+pub use backlogs::EndpointBacklog;
 pub use deliveries::{AttemptRow, DeadLetter, DeadRow};
 pub use error::StoreError;
 pub use feed::{FeedFilter, FeedHead, FeedPage, StoredEvent, Stretch};

@@ -16,6 +16,7 @@ fn headers(subscription: &Subscription, number: u128) -> DeliveryHeaders {
         position: subscription.position,
         delivery: DeliveryId(number),
         attempt: 0,
+        put_backs: 0,
         created: Micros::now(),
         first_failure: None,
         last_outcome: None,

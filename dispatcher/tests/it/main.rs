@@ -7,6 +7,8 @@ mod journal;
 #[cfg(test)]
 mod matching;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod parked;
 #[cfg(test)]
 mod push;
@@ -14,5 +16,7 @@ mod push;
 mod rebalance;
 #[cfg(test)]
 mod retry;
+#[cfg(test)]
+mod strangers;
 #[cfg(test)]
 mod subunits;

@@ -23,6 +23,7 @@ async fn deliver_all(harness: &Harness, to: &[Subscription]) {
                 position: subscription.position,
                 delivery: DeliveryId::of(subscription.id, event.identity()),
                 attempt: 0,
+                put_backs: 0,
                 created: Micros::now(),
                 first_failure: None,
                 last_outcome: None,

@@ -112,6 +112,7 @@ async fn a_delivered_validation_validates_and_attempts_refusals_and_dead_letters
         position: 1,
         delivery,
         attempt: 12,
+        put_backs: 0,
         created: Micros::now(),
         first_failure: None,
         last_outcome: None,
