@@ -11,7 +11,7 @@ use crate::{
     backlog::{Backlog, Work},
     circuit::{Admission, Circuit},
     drain::Drain,
-    lane::{Lane, LaneQueue, Load, Waiting},
+    lane::{Lane, LaneQueue, Load, Number, Waiting},
     permits::{Class, Whose},
 };
 
@@ -89,7 +89,7 @@ impl<T> Endpoint<T> {
 
     /// An answer came, or the time for it was over. True when it is known anew how fast it drains.
     pub(crate) fn took(&mut self, time: Duration, now: Instant) -> bool {
-        let is_busy = self.next_lane().is_some();
+        let is_busy = !self.fresh.is_empty() || !self.due.is_empty();
         self.drain.ended(time, now, is_busy)
     }
 
@@ -137,7 +137,7 @@ impl<T> Endpoint<T> {
 
     /// Whether nothing waits, nothing is on its way, and nothing comes back.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.next_lane().is_none() && self.backlog.is_none()
+        self.in_flight == 0 && self.fresh.is_empty() && self.due.is_empty() && self.backlog.is_none()
     }
 
     /// What waits in a lane.
@@ -145,9 +145,19 @@ impl<T> Endpoint<T> {
         self.lane(lane).load()
     }
 
-    /// Puts a delivery at the end of a lane.
-    pub(crate) fn push(&mut self, lane: Lane, waiting: Waiting<T>) {
-        self.lane_mut(lane).push(waiting);
+    /// Puts a delivery at the end of a lane; tells its number.
+    pub(crate) fn push(&mut self, lane: Lane, waiting: Waiting<T>) -> Number {
+        self.lane_mut(lane).push(waiting)
+    }
+
+    /// Takes one from among the others.
+    pub(crate) fn take(&mut self, lane: Lane, number: Number) -> Option<Waiting<T>> {
+        self.lane_mut(lane).take(number)
+    }
+
+    /// One that was pending may be sent.
+    pub(crate) fn permit(&mut self, lane: Lane, number: Number) {
+        self.lane_mut(lane).permit(number);
     }
 
     /// What may start now with at most `window` sends on their way, and whose permit it needs if it is sent.
@@ -170,8 +180,9 @@ impl<T> Endpoint<T> {
         if self.backlog.is_some() { DUE_EVERY_OF_BACKLOG } else { DUE_EVERY }
     }
 
+    /// The lane whose turn it is; one whose oldest is pending has none.
     fn next_lane(&self) -> Option<Lane> {
-        match (self.fresh.is_empty(), self.due.is_empty()) {
+        match (!self.fresh.is_ready(), !self.due.is_ready()) {
             (true, true) => None,
             (false, true) => Some(Lane::Fresh),
             (true, false) => Some(Lane::Due),

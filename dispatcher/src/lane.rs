@@ -24,6 +24,8 @@ pub(crate) struct Waiting<T> {
     pub(crate) put_backs: u32,
     /// Whose permit it needs.
     pub(crate) whose: Whose,
+    /// Whether it is not known yet if it may be sent: what stands behind it waits, too.
+    pub(crate) is_pending: bool,
     /// Whether it validates a subscription.
     pub(crate) is_validation: bool,
     /// Whether nothing but the dead letters follows it.
@@ -53,16 +55,20 @@ impl Load {
     }
 }
 
+/// The number of a delivery in its lane; rises with each.
+pub(crate) type Number = u64;
+
 /// The deliveries of a lane.
 #[derive(Debug)]
 pub(crate) struct LaneQueue<T> {
-    waiting: VecDeque<Waiting<T>>,
+    waiting: VecDeque<(Number, Waiting<T>)>,
+    next: Number,
     load: Load,
 }
 
 impl<T> Default for LaneQueue<T> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), load: Load::default() }
+        Self { waiting: VecDeque::new(), next: 0, load: Load::default() }
     }
 }
 
@@ -79,25 +85,53 @@ impl<T> LaneQueue<T> {
 
     /// The oldest.
     pub(crate) fn front(&self) -> Option<&Waiting<T>> {
-        self.waiting.front()
+        self.waiting.front().map(|(_, waiting)| waiting)
     }
 
-    /// Puts one at the end.
-    pub(crate) fn push(&mut self, waiting: Waiting<T>) {
+    /// Whether its oldest may be sent.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.front().is_some_and(|waiting| !waiting.is_pending)
+    }
+
+    /// Puts one at the end; tells its number.
+    pub(crate) fn push(&mut self, waiting: Waiting<T>) -> Number {
         self.load.add(waiting.weight);
-        self.waiting.push_back(waiting);
+        let number = self.next;
+        self.next += 1;
+        self.waiting.push_back((number, waiting));
+        number
     }
 
     /// Takes the oldest.
     pub(crate) fn pop(&mut self) -> Option<Waiting<T>> {
-        let waiting = self.waiting.pop_front()?;
-        self.load.take(waiting.weight);
-        Some(waiting)
+        let taken = self.waiting.pop_front();
+        self.taken(taken)
     }
 
     /// Takes the newest.
     pub(crate) fn take_back(&mut self) -> Option<Waiting<T>> {
-        let waiting = self.waiting.pop_back()?;
+        let taken = self.waiting.pop_back();
+        self.taken(taken)
+    }
+
+    /// Takes one from among the others.
+    pub(crate) fn take(&mut self, number: Number) -> Option<Waiting<T>> {
+        let at = self.waiting.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        let taken = self.waiting.remove(at);
+        self.taken(taken)
+    }
+
+    /// One that was pending may be sent.
+    pub(crate) fn permit(&mut self, number: Number) {
+        if let Ok(at) = self.waiting.binary_search_by_key(&number, |(number, _)| *number)
+            && let Some((_, waiting)) = self.waiting.get_mut(at)
+        {
+            waiting.is_pending = false;
+        }
+    }
+
+    fn taken(&mut self, taken: Option<(Number, Waiting<T>)>) -> Option<Waiting<T>> {
+        let (_, waiting) = taken?;
         self.load.take(waiting.weight);
         Some(waiting)
     }

@@ -1,7 +1,6 @@
 //! The push loop: what the log hands out is opened, judged by the view, asked about, and put into its endpoint's lane.
 //!
-//! Nothing here waits for a receiver. What must wait for the view is held aside; rights that are not known at once are waited
-//! for beside the loop. [`crate::sending`] does the rest when a delivery's turn comes.
+//! Nothing here waits for a receiver or for rights ([`rights`]). What must wait for the view is held aside. [`crate::sending`] does the rest when a delivery's turn comes.
 //!
 //! Bounds: the budgets of the two loops; everything in hand hangs on one of their records.
 
@@ -41,8 +40,6 @@ use put_backs::PutBacks;
 
 /// Records that are looked at together at most.
 const BATCH: usize = 256;
-/// How long the loop itself waits for rights; an answer that takes longer is waited for beside it.
-const RIGHTS_INLINE: Duration = Duration::from_millis(50);
 /// How often what is held is looked at without a poll of the view.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -162,7 +159,7 @@ impl Push {
             let going = self.judge(deliveries, &mut held);
             let now_held = i64::try_from(held.len()).unwrap_or(i64::MAX);
             self.metrics.held.add(now_held - std::mem::replace(&mut counted, now_held));
-            self.ask(going, lane).await;
+            self.ask(going, lane);
         }
     }
 

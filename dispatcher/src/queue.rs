@@ -19,7 +19,7 @@ use std::{
 use crate::{
     circuit::{Admission, CircuitSettings},
     endpoint::{Endpoint, EndpointKey},
-    lane::{Lane, Load, Waiting},
+    lane::{Lane, Load, Number, Waiting},
     line::Lines,
     outcome::Ladder,
     permits::{Class, Full, Permit, Permits, Pools, Whose},
@@ -123,7 +123,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Puts a delivery into its endpoint's lane. One that can start at once always finds room.
+    /// Puts a delivery into its endpoint's lane, and tells its number there. One that can start at once always finds room.
     ///
     /// # Errors
     /// The delivery and its tier, when there is no room for it.
@@ -133,7 +133,7 @@ impl<T> Queue<T> {
         lane: Lane,
         waiting: Waiting<T>,
         now: Instant,
-    ) -> Result<(), (T, usize)> {
+    ) -> Result<Number, (T, usize)> {
         if waiting.is_validation {
             return self.offer_validation(key, waiting);
         }
@@ -142,17 +142,40 @@ impl<T> Queue<T> {
         }
         self.load_mut(lane).add(waiting.weight);
         self.forget_idle();
-        self.endpoints.entry(Arc::clone(key)).or_default().push(lane, waiting);
+        let number = self.endpoints.entry(Arc::clone(key)).or_default().push(lane, waiting);
         self.stand_in_line(key);
-        Ok(())
+        Ok(number)
     }
 
-    fn offer_validation(&mut self, key: &EndpointKey, waiting: Waiting<T>) -> Result<(), (T, usize)> {
+    fn offer_validation(&mut self, key: &EndpointKey, waiting: Waiting<T>) -> Result<Number, (T, usize)> {
         if self.validations.len() >= VALIDATIONS_WAIT {
             return Err((waiting.item, 0));
         }
         self.validations.push_back((Arc::clone(key), waiting));
-        Ok(())
+        Ok(0)
+    }
+
+    /// A pending delivery may be sent: nothing to do for the caller. Or it may not: then it is taken out of its lane. Nothing also for
+    /// one that is not there any more.
+    pub(crate) fn decided(
+        &mut self,
+        key: &EndpointKey,
+        lane: Lane,
+        number: Number,
+        permitted: bool,
+    ) -> Option<T> {
+        let endpoint = self.endpoints.get_mut(key)?;
+        let taken = if permitted {
+            endpoint.permit(lane, number);
+            None
+        } else {
+            endpoint.take(lane, number)
+        };
+        if let Some(waiting) = &taken {
+            self.load_mut(lane).take(waiting.weight);
+        }
+        self.stand_in_line(key);
+        taken.map(|waiting| waiting.item)
     }
 
     fn has_permit_for(&self, key: &EndpointKey, whose: Whose) -> bool {
@@ -322,8 +345,10 @@ impl<T> Queue<T> {
         self.lines.clear();
         let mut left: Vec<T> = self.validations.drain(..).map(|(_, waiting)| waiting.item).collect();
         for (_, mut endpoint) in self.endpoints.drain() {
-            while let Some((_, _, waiting)) = endpoint.pop() {
-                left.push(waiting.item);
+            for lane in [Lane::Fresh, Lane::Due] {
+                while let Some(waiting) = endpoint.take_back(lane) {
+                    left.push(waiting.item);
+                }
             }
         }
         (self.fresh, self.due) = (Load::default(), Load::default());

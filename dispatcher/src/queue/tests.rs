@@ -22,7 +22,15 @@ fn key(name: &str) -> EndpointKey {
 /// Each endpoint has a host of its own, and each delivery a consumer.
 fn waiting(name: &str, item: u32) -> Waiting<u32> {
     let whose = Whose::new(name, &item.to_string());
-    Waiting { item, weight: 10, put_backs: 0, whose, is_validation: false, is_last_attempt: false }
+    Waiting {
+        item,
+        weight: 10,
+        put_backs: 0,
+        whose,
+        is_pending: false,
+        is_validation: false,
+        is_last_attempt: false,
+    }
 }
 
 fn offer_one(queue: &mut Queue<u32>, name: &str, lane: Lane, waiting: Waiting<u32>) -> bool {
@@ -220,6 +228,31 @@ fn validations_start_whatever_else_is_on_its_way_and_tell_nothing_of_their_endpo
     finish(&mut queue, &sent[0], true, Duration::ZERO);
     assert_eq!(items(&start_all(&mut queue)), [1]);
     assert_eq!(queue.class_of(&key("a"), 0), Class::Unproven, "a validation does not count");
+}
+
+#[test]
+fn behind_a_pending_delivery_its_lane_waits_and_no_other_does() {
+    let mut queue = Queue::new(LIMITS);
+    let pending = |name, item| Waiting { is_pending: true, ..waiting(name, item) };
+    let offered = |queue: &mut Queue<u32>, item| {
+        queue.offer(&key("a"), Lane::Fresh, pending("a", item), Instant::now()).unwrap()
+    };
+    let first = offered(&mut queue, 0);
+    assert_eq!(offer(&mut queue, "a", 1..2), 1);
+    let third = offered(&mut queue, 2);
+    assert!(offer_one(&mut queue, "a", Lane::Due, waiting("a", 10)));
+    assert_eq!(offer(&mut queue, "b", 20..21), 1);
+    assert_eq!(
+        items(&start_all(&mut queue)),
+        [10, 20],
+        "the other lane of the endpoint, and another endpoint"
+    );
+    assert_eq!(queue.load(Lane::Fresh).count, 3, "pending ones count");
+    assert_eq!(queue.decided(&key("a"), Lane::Fresh, third, false), Some(2));
+    assert_eq!(queue.decided(&key("a"), Lane::Fresh, first, true), None);
+    assert_eq!(items(&start_all(&mut queue)), [0, 1]);
+    assert_eq!(queue.decided(&key("a"), Lane::Fresh, first, false), None, "it is on its way");
+    assert_eq!(queue.load(Lane::Fresh), Load::default());
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod journal;
 #[cfg(test)]
 mod matching;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
 mod overload;
 #[cfg(test)]
 mod parked;
