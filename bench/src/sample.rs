@@ -44,6 +44,7 @@ pub(crate) fn delivery(subscription: &Subscription, event: &Event) -> DeliveryHe
         endpoint_revision: None,
         delivery: DeliveryId::of(subscription.id, event.identity()),
         attempt: 0,
+        put_backs: 0,
         created: Micros::now(),
         first_failure: None,
         last_outcome: None,

@@ -6,7 +6,7 @@ use event::{address::AddressPolicy, event::EVENT_MAX};
 use kafka_loop::Budget;
 use service::env::Env;
 
-use crate::{circuit::CircuitSettings, endpoint::Load, outcome::Ladder, queue::Limits};
+use crate::{circuit::CircuitSettings, outcome::Ladder, permits::Pools, queue::Limits, sockets};
 
 /// All of them.
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ pub(crate) struct PushConfig {
     pub(crate) limits: Limits,
     /// How long a receiver may take, reading its answer included.
     pub(crate) timeout: Duration,
+    /// Sockets to receivers that may be idle.
+    pub(crate) idle_sockets: usize,
     /// How many settled attempts are remembered.
     pub(crate) settled_window: usize,
     /// Which addresses may be called.
@@ -63,6 +65,10 @@ pub(crate) struct PushConfig {
 }
 
 const MIB: usize = 1 << 20;
+/// Validations that may be on their way, apart from deliveries.
+const VALIDATIONS: usize = 16;
+/// No delivery that waits weighs less, in bytes.
+pub(crate) const LIGHTEST: usize = 1_024;
 
 impl Config {
     /// Reads the settings; mistakes are collected in `env`.
@@ -98,14 +104,21 @@ impl MatchConfig {
 
 impl PushConfig {
     fn from_env(env: &Env, ladder: Ladder) -> Self {
-        let waiting = count(env, "PUSH_WAITING", "16384");
+        let waiting_bytes: usize =
+            env.parsed("PUSH_WAITING_BYTES", "bytes, a whole number from 1048576", "67108864");
+        if waiting_bytes < MIB {
+            env.mistake("PUSH_WAITING_BYTES", "holds too few deliveries; example: 67108864");
+        }
+        let (quick, slow) = (count(env, "PUSH_IN_FLIGHT", "512"), count(env, "PUSH_SLOW_IN_FLIGHT", "8192"));
+        let pools = Pools { quick, slow, validations: VALIDATIONS, sends: 2 * quick + slow + VALIDATIONS };
+        let (pools, idle_sockets) = sockets::within(pools, sockets::descriptors());
         let limits = Limits {
-            quick: count(env, "PUSH_IN_FLIGHT", "512"),
-            slow: count(env, "PUSH_SLOW_IN_FLIGHT", "8192"),
+            pools,
             slow_after: env.duration_ms("PUSH_SLOW_AFTER_MS", 2_000),
             window: count(env, "PUSH_IN_FLIGHT_PER_ENDPOINT", "32"),
-            lane: count(env, "PUSH_QUEUE_PER_ENDPOINT", "1024"),
-            waiting: Load { count: waiting, bytes: 64 * MIB },
+            lane: count(env, "PUSH_QUEUE_PER_ENDPOINT", "64"),
+            waiting_bytes,
+            ladder,
             circuit: CircuitSettings {
                 failures: env.parsed("CIRCUIT_FAILURES", "failures in a row, a whole number", "10"),
                 lasting: env.duration_ms("CIRCUIT_LASTING_MS", 10_000) / ladder.divisor,
@@ -118,11 +131,12 @@ impl PushConfig {
         Self {
             // Everything that waits and everything on its way.
             budget: Budget {
-                records: waiting + limits.quick + limits.slow,
-                bytes: limits.waiting.bytes + (limits.quick + limits.slow) * EVENT_MAX,
+                records: waiting_bytes / LIGHTEST + pools.sends,
+                bytes: waiting_bytes + pools.sends * EVENT_MAX,
             },
             limits,
             timeout,
+            idle_sockets,
             settled_window: count(env, "PUSH_SETTLED_WINDOW", "200000"),
             addresses: AddressPolicy { allow_loopback: env.flag("ALLOW_LOOPBACK_WEBHOOKS", false) },
         }

@@ -14,7 +14,8 @@ use serde::Deserialize;
 use crate::{
     append::{self, OwnedRecord},
     caught::{self, caught},
-    outcome::{Ended, Ladder, Next, Verdict},
+    config::LIGHTEST,
+    outcome::{Ended, Ladder, Next, PutBack, Verdict},
     settled::InHand,
 };
 
@@ -107,9 +108,15 @@ impl Delivery {
         self.event.take().map(|event| question::push(consumer, &event))
     }
 
+    /// Whether it comes back from a tier because its endpoint's lane was full.
+    pub(crate) fn had_no_room(&self) -> bool {
+        let full = text_of(&Ended::PutBack(PutBack::QueueFull { tier: 0 }));
+        self.headers.put_backs > 0 && self.headers.last_outcome.as_ref() == Some(&full)
+    }
+
     /// Its size in memory, roughly, in bytes.
     pub(crate) fn weight(&self) -> usize {
-        self.body.len() + self.key.len() + 1_024
+        self.body.len() + self.key.len() + LIGHTEST
     }
 
     /// What is told when not even its own records could be made.
@@ -118,20 +125,24 @@ impl Delivery {
         Told { outcome: AttemptOutcome::Dead, next, attempt: None }
     }
 
-    /// The records that a try leaves.
+    /// The records that a try leaves. Of put backs only the first of a delivery is told: it is no attempt.
     pub(crate) fn records(&self, done: Try<'_>, ladder: Ladder) -> Told {
         let next = match &done.verdict.next {
             Next::Nowhere => None,
             Next::Tier(tier) => TIERS.get(*tier).map(|(topic, _)| self.next_record(topic, done, None)),
             Next::Dead(reason) => Some(self.next_record(topics::DEAD, done, Some(reason))),
         };
-        Told { outcome: done.verdict.outcome, next, attempt: Some(self.attempt_record(done, ladder)) }
+        let is_again = done.verdict.outcome == AttemptOutcome::PutBack && self.headers.put_backs > 0;
+        let attempt = (!is_again).then(|| self.attempt_record(done, ladder));
+        Told { outcome: done.verdict.outcome, next, attempt }
     }
 
     fn next_record(&self, topic: &'static str, done: Try<'_>, reason: Option<&String>) -> OwnedRecord {
         let was_tried = done.verdict.made > self.headers.attempt;
+        let was_put_back = done.verdict.outcome == AttemptOutcome::PutBack;
         let headers = DeliveryHeaders {
             attempt: done.verdict.made,
+            put_backs: self.headers.put_backs.saturating_add(u32::from(was_put_back)),
             first_failure: self.headers.first_failure.or(was_tried.then_some(done.now)),
             last_outcome: Some(text_of(done.ended)),
             reason: reason.cloned(),

@@ -1,10 +1,19 @@
 //! One endpoint: what waits for it in two lanes, what is on its way, and how it has answered lately. Pure.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use event::address::endpoint_key;
 
-use crate::circuit::{Admission, Circuit};
+use crate::{
+    backlog::{Backlog, Work},
+    circuit::{Admission, Circuit},
+    drain::Drain,
+    lane::{Lane, LaneQueue, Load, Number, Waiting},
+    permits::{Class, Whose},
+};
 
 /// The key of an endpoint: origin and path. Many addresses may share one.
 pub(crate) type EndpointKey = Arc<str>;
@@ -14,62 +23,14 @@ pub(crate) fn key_of(address: &str) -> EndpointKey {
     endpoint_key(address).into()
 }
 
-/// Where a delivery comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
-    /// From `deliveries`.
-    Fresh,
-    /// From `deliveries.due`.
-    Due,
-}
-
-/// Whose permit a send holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pool {
-    /// Of sends that may be answered soon.
-    Quick,
-    /// Of sends that have taken long.
-    Slow,
-}
-
-/// A delivery that waits.
-#[derive(Debug)]
-pub(crate) struct Waiting<T> {
-    /// The delivery.
-    pub(crate) item: T,
-    /// Its size in memory, in bytes.
-    pub(crate) weight: usize,
-    /// Whether nothing but the dead letters follows it.
-    pub(crate) is_last_attempt: bool,
-}
-
-/// How much waits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Load {
-    /// Deliveries.
-    pub(crate) count: usize,
-    /// Bytes.
-    pub(crate) bytes: usize,
-}
-
-impl Load {
-    /// One more.
-    pub(crate) fn add(&mut self, weight: usize) {
-        self.count += 1;
-        self.bytes += weight;
-    }
-
-    /// One less.
-    pub(crate) fn take(&mut self, weight: usize) {
-        self.count = self.count.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(weight);
-    }
-}
-
 /// The window of an endpoint that has not answered yet.
 const FIRST_WINDOW: usize = 4;
+/// What an endpoint that has not answered yet takes in a second, for the time being.
+const FIRST_RATE: f64 = 1.0;
 /// One in so many starts is a due delivery while fresh ones wait.
 const DUE_EVERY: u8 = 4;
+/// The same where fresh ones were put back: they are among the due ones now.
+const DUE_EVERY_OF_BACKLOG: u8 = 2;
 
 /// An endpoint.
 #[derive(Debug)]
@@ -77,32 +38,23 @@ pub(crate) struct Endpoint<T> {
     fresh: LaneQueue<T>,
     due: LaneQueue<T>,
     turn: u8,
-    /// Sends on their way that hold a quick permit.
-    pub(crate) quick: usize,
-    /// Sends on their way that hold a slow permit.
+    /// Sends on their way.
+    pub(crate) in_flight: usize,
+    /// Those of them that have taken long.
     pub(crate) slow: usize,
+    /// It has answered a delivery with 2xx.
+    pub(crate) proven: bool,
     /// How many sends it may have on their way; grows with every success.
     pub(crate) window: usize,
     /// Its last answer took long, so its sends start in the slow pool.
     pub(crate) tends_slow: bool,
-    /// How long it takes to answer, of late; none before its first answer.
-    pace: Option<Duration>,
-    /// It stands in a line.
-    pub(crate) in_line: bool,
+    drain: Drain,
+    /// What it was put back; nothing for one that keeps up.
+    backlog: Option<Box<Backlog>>,
+    /// The line in which it stands, or from which it was put aside.
+    pub(crate) in_line: Option<Class>,
     /// Whether it keeps failing.
     pub(crate) circuit: Circuit,
-}
-
-#[derive(Debug)]
-struct LaneQueue<T> {
-    waiting: VecDeque<Waiting<T>>,
-    bytes: usize,
-}
-
-impl<T> Default for LaneQueue<T> {
-    fn default() -> Self {
-        Self { waiting: VecDeque::new(), bytes: 0 }
-    }
 }
 
 impl<T> Default for Endpoint<T> {
@@ -111,94 +63,130 @@ impl<T> Default for Endpoint<T> {
             fresh: LaneQueue::default(),
             due: LaneQueue::default(),
             turn: 0,
-            quick: 0,
+            in_flight: 0,
             slow: 0,
+            proven: false,
             window: FIRST_WINDOW,
             tends_slow: false,
-            pace: None,
-            in_line: false,
+            drain: Drain::default(),
+            backlog: None,
+            in_line: None,
             circuit: Circuit::default(),
         }
     }
 }
 
 impl<T> Endpoint<T> {
-    /// Sends on their way.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.quick + self.slow
+    /// How its next send starts. `host_is_slow`: another unproven endpoint of its host takes long.
+    pub(crate) fn class(&self, host_is_slow: bool) -> Class {
+        match (self.tends_slow, self.proven) {
+            (true, _) => Class::Slow,
+            (false, true) => Class::Proven,
+            (false, false) if host_is_slow => Class::Slow,
+            (false, false) => Class::Unproven,
+        }
     }
 
-    /// The pool in which its next send starts.
-    pub(crate) fn pool(&self) -> Pool {
-        if self.tends_slow { Pool::Slow } else { Pool::Quick }
+    /// An answer came, or the time for it was over. True when it is known anew how fast it drains.
+    pub(crate) fn took(&mut self, time: Duration, now: Instant) -> bool {
+        let is_busy = !self.fresh.is_empty() || !self.due.is_empty();
+        self.drain.ended(time, now, is_busy)
     }
 
-    /// An answer took so long, or did not come.
-    pub(crate) fn took(&mut self, time: Duration) {
-        self.pace = Some(self.pace.map_or(time, |pace| (pace * 3 + time) / 4));
+    /// A send has not been answered for this long.
+    pub(crate) fn unanswered(&mut self, waited: Duration, now: Instant) {
+        self.tends_slow = true;
+        self.drain.unanswered(waited, now);
     }
 
-    /// Whether one more delivery in a lane would be sent within `time` with that window. Yes before the first answer, no while
-    /// answers take long.
-    pub(crate) fn keeps_up(&self, lane: Lane, window: usize, time: Duration) -> bool {
-        let ahead = u32::try_from(self.load(lane).count / window.max(1)).unwrap_or(u32::MAX);
-        !self.tends_slow && self.pace.is_none_or(|pace| pace.saturating_mul(ahead) < time)
+    /// Deliveries that it takes in a second; nothing before its first answer.
+    pub(crate) fn rate(&self, window: usize, now: Instant) -> Option<f64> {
+        self.drain.rate(window, now)
+    }
+
+    /// Whether it has answered, and not slowly.
+    pub(crate) fn answers(&self) -> bool {
+        !self.tends_slow && self.drain.is_known()
+    }
+
+    /// What it has to do.
+    pub(crate) fn work(&self, window: usize, now: Instant) -> Work {
+        let waiting = self.fresh.load().count + self.due.load().count;
+        Work { waiting, rate: self.rate(window, now).unwrap_or(FIRST_RATE) }
+    }
+
+    /// What it was put back, where something was.
+    pub(crate) fn backlog(&mut self) -> Option<&mut Backlog> {
+        self.backlog.as_deref_mut()
+    }
+
+    /// The same, begun when there is none.
+    pub(crate) fn begin_backlog(&mut self) -> &mut Backlog {
+        self.backlog.get_or_insert_default()
+    }
+
+    /// Nothing that was put back is expected any more.
+    pub(crate) fn end_backlog(&mut self) {
+        self.backlog = None;
     }
 
     /// Takes the newest delivery out of a lane.
     pub(crate) fn take_back(&mut self, lane: Lane) -> Option<Waiting<T>> {
-        let queue = self.lane_mut(lane);
-        let waiting = queue.waiting.pop_back()?;
-        queue.bytes = queue.bytes.saturating_sub(waiting.weight);
-        Some(waiting)
+        self.lane_mut(lane).take_back()
     }
 
-    /// Whether nothing waits and nothing is on its way.
+    /// Whether nothing waits, nothing is on its way, and nothing comes back.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight() == 0 && self.next_lane().is_none()
+        self.in_flight == 0 && self.fresh.is_empty() && self.due.is_empty() && self.backlog.is_none()
     }
 
     /// What waits in a lane.
     pub(crate) fn load(&self, lane: Lane) -> Load {
-        let queue = self.lane(lane);
-        Load { count: queue.waiting.len(), bytes: queue.bytes }
+        self.lane(lane).load()
     }
 
-    /// Puts a delivery at the end of a lane.
-    pub(crate) fn push(&mut self, lane: Lane, waiting: Waiting<T>) {
-        let queue = self.lane_mut(lane);
-        queue.bytes += waiting.weight;
-        queue.waiting.push_back(waiting);
+    /// Puts a delivery at the end of a lane; tells its number.
+    pub(crate) fn push(&mut self, lane: Lane, waiting: Waiting<T>) -> Number {
+        self.lane_mut(lane).push(waiting)
     }
 
-    /// Whether something may start now with at most `window` sends on their way.
-    pub(crate) fn may_start(&self, window: usize) -> bool {
-        let Some(waiting) = self.next_lane().and_then(|lane| self.lane(lane).waiting.front()) else {
-            return false;
-        };
-        match self.circuit.admit(self.in_flight(), waiting.is_last_attempt) {
-            Admission::Skip => true,
-            Admission::Send => self.in_flight() < window,
-        }
+    /// Takes one from among the others.
+    pub(crate) fn take(&mut self, lane: Lane, number: Number) -> Option<Waiting<T>> {
+        self.lane_mut(lane).take(number)
+    }
+
+    /// One that was pending may be sent.
+    pub(crate) fn permit(&mut self, lane: Lane, number: Number) {
+        self.lane_mut(lane).permit(number);
+    }
+
+    /// What may start now with at most `window` sends on their way, and whose permit it needs if it is sent.
+    pub(crate) fn next(&self, window: usize) -> Option<(Admission, Whose)> {
+        let waiting = self.next_lane().and_then(|lane| self.lane(lane).front())?;
+        let admission = self.circuit.admit(self.in_flight, waiting.is_last_attempt);
+        (admission == Admission::Skip || self.in_flight < window).then_some((admission, waiting.whose))
     }
 
     /// Takes the next delivery, and says what to do with it.
     pub(crate) fn pop(&mut self) -> Option<(Lane, Admission, Waiting<T>)> {
         let lane = self.next_lane()?;
-        self.turn = (self.turn + 1) % DUE_EVERY;
-        let queue = self.lane_mut(lane);
-        let waiting = queue.waiting.pop_front()?;
-        queue.bytes = queue.bytes.saturating_sub(waiting.weight);
-        let admission = self.circuit.admit(self.in_flight(), waiting.is_last_attempt);
+        self.turn = (self.turn + 1) % self.due_every();
+        let waiting = self.lane_mut(lane).pop()?;
+        let admission = self.circuit.admit(self.in_flight, waiting.is_last_attempt);
         Some((lane, admission, waiting))
     }
 
+    fn due_every(&self) -> u8 {
+        if self.backlog.is_some() { DUE_EVERY_OF_BACKLOG } else { DUE_EVERY }
+    }
+
+    /// The lane whose turn it is; one whose oldest is pending has none.
     fn next_lane(&self) -> Option<Lane> {
-        match (self.fresh.waiting.is_empty(), self.due.waiting.is_empty()) {
+        match (!self.fresh.is_ready(), !self.due.is_ready()) {
             (true, true) => None,
             (false, true) => Some(Lane::Fresh),
             (true, false) => Some(Lane::Due),
-            (false, false) if self.turn + 1 == DUE_EVERY => Some(Lane::Due),
+            (false, false) if self.turn + 1 >= self.due_every() => Some(Lane::Due),
             (false, false) => Some(Lane::Fresh),
         }
     }

@@ -28,15 +28,21 @@ mod subunits;
 mod undecided;
 
 // Push: `deliveries` and `deliveries.due` → webhooks, tiers, dead letters.
+mod backlog;
 mod circuit;
 mod delivery;
+mod drain;
 mod endpoint;
 mod held;
+mod lane;
+mod line;
 mod outcome;
+mod permits;
 mod push;
 mod queue;
 mod sending;
 mod settled;
+mod sockets;
 mod webhook_client;
 
 // Tiers: `deliveries.retry.*` → `deliveries.due`.
@@ -60,8 +66,8 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 
 use config::PushConfig;
-use endpoint::Lane;
 use follower::Follower;
+use lane::Lane;
 use matching::Matching;
 use metrics::Metrics;
 use outcome::Ladder;
@@ -96,14 +102,15 @@ pub fn start(
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new(registry)?);
     let view = View::new();
-    let client = WebhookClient::new(config.push.addresses, config.push.limits.window)?;
+    let client =
+        WebhookClient::new(config.push.addresses, config.push.limits.window, config.push.idle_sockets)?;
     let outcomes = Producer::patient(kafka)?;
     let loops = Loops { config, kafka: kafka.clone(), view, metrics, producer, outcomes, access };
     // Events whose main unit is asked for again go from the push loop to the match loop; the budget of the first bounds them.
     let (again, due) = mpsc::unbounded_channel();
     loops.follow(store.clone(), life);
-    loops.match_events(store, due, life);
-    loops.push_deliveries(client, again, life);
+    loops.match_events(store.clone(), due, life);
+    loops.push_deliveries(client, again, store, life);
     loops.release_tiers(life);
     Ok(())
 }
@@ -157,7 +164,13 @@ impl Loops {
         });
     }
 
-    fn push_deliveries(&self, client: WebhookClient, again: UnboundedSender<Work>, life: &Lifecycle) {
+    fn push_deliveries(
+        &self,
+        client: WebhookClient,
+        again: UnboundedSender<Work>,
+        store: Store,
+        life: &Lifecycle,
+    ) {
         let (kafka, config, ladder) = (self.kafka.clone(), self.config.push.clone(), self.config.ladder);
         let settled = Settled::new(config.settled_window);
         let remembers = Arc::clone(&settled);
@@ -174,6 +187,7 @@ impl Loops {
             client,
             matches: again,
             producer: self.outcomes.clone(),
+            store,
             metrics: Arc::clone(&self.metrics),
         };
         let using = self.view.user();

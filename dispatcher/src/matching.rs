@@ -424,6 +424,7 @@ fn record_of(matched: &Match) -> OwnedRecord {
         endpoint_revision: None,
         delivery: DeliveryId::of(matched.subscription, event.identity),
         attempt: 0,
+        put_backs: 0,
         created: event.created,
         first_failure: None,
         last_outcome: None,

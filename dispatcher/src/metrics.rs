@@ -42,6 +42,8 @@ pub(crate) struct Metrics {
     pub(crate) attempts: IntCounterVec,
     /// Deliveries put back by reason.
     pub(crate) put_back: IntCounterVec,
+    /// Endpoints that are slower than their events.
+    pub(crate) overloaded: IntGauge,
     /// Records of deliveries that came a second time and started nothing.
     pub(crate) repeated_deliveries: IntCounter,
     /// Records that were parked because work on them panicked.
@@ -120,6 +122,7 @@ impl Metrics {
             )?,
             attempts: make.counters("attempts_total", "Tries at deliveries by outcome.", "outcome")?,
             put_back: make.counters("put_back_total", "Deliveries put back by reason.", "reason")?,
+            overloaded: make.gauge("overloaded", "Endpoints that are slower than their events.")?,
             repeated_deliveries: make
                 .counter("repeated_deliveries_total", "Delivery records that came a second time.")?,
             faults: make

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | 2xx | done |
 //! | another answer, or none; or a skip because the circuit is open | attempt number + 1: the ladder's tier, or a longer one that the receiver asked for; after the last attempt the dead letters |
-//! | nothing sent: no room, paused, rights unknown | put back, same attempt number: the longest tier that is not above the delivery's age; after three days the dead letters |
+//! | nothing sent: no room | put back, same attempt number: the tier that its endpoint's queue chose; after three days the dead letters |
+//! | nothing sent: paused, rights unknown | put back, same attempt number: the longest tier that is not above the delivery's age; after three days the dead letters |
 //! | the subscription is gone, or may no longer receive | dropped |
 //! | the record is no delivery, or work on it panicked | the dead letters |
 
@@ -54,8 +55,11 @@ impl Ended {
 /// Why a delivery is put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PutBack {
-    /// Its endpoint's lane is full.
-    QueueFull,
+    /// Its endpoint's lane is full; the queue says to which tier.
+    QueueFull {
+        /// Its place in [`TIERS`].
+        tier: usize,
+    },
     /// Its subscription is paused.
     Paused,
     /// Its subscription is not validated.
@@ -86,7 +90,7 @@ impl PutBack {
     /// The reason, for metrics and for the delivery log.
     pub(crate) const fn text(self) -> &'static str {
         match self {
-            Self::QueueFull => "queue-full",
+            Self::QueueFull { .. } => "queue-full",
             Self::Paused => "paused",
             Self::NotValidated => "not-validated",
             Self::RightsUnknown => "rights-unknown",
@@ -148,7 +152,8 @@ impl Ladder {
         self.divided(delay)
     }
 
-    fn divided(self, delay: Duration) -> Duration {
+    /// A time of the design as it is in force.
+    pub(crate) fn divided(self, delay: Duration) -> Duration {
         delay / self.divisor.max(1)
     }
 
@@ -163,13 +168,23 @@ impl Ladder {
     /// The tier on which something waits that was first held at `created`; nothing when it has waited for too long.
     pub(crate) fn waits_on(self, created: Micros, now: Micros) -> Option<&'static str> {
         let age = Duration::from_micros(u64::try_from(now.0.saturating_sub(created.0)).unwrap_or(0));
-        let (topic, _) = TIERS.get(self.tier_of_age(age))?;
+        let (topic, _) = TIERS.get(self.tier_within(age))?;
         (age <= self.divided(OLDEST)).then_some(*topic)
     }
 
-    /// The longest tier that is not above this age, within the bounds of put back.
-    fn tier_of_age(self, age: Duration) -> usize {
-        let most = age.min(self.divided(LONGEST_PUT_BACK));
+    fn tier_of_put_back(self, why: PutBack, age: Duration) -> usize {
+        match why {
+            PutBack::QueueFull { tier } => tier,
+            PutBack::Paused | PutBack::NotValidated | PutBack::RightsUnknown | PutBack::ViewBehind => {
+                self.tier_within(age)
+            }
+        }
+    }
+
+    /// The longest tier that is not above this time, within the bounds of put back: how long an endpoint will be busy, or how old
+    /// a delivery is.
+    pub(crate) fn tier_within(self, time: Duration) -> usize {
+        let most = time.min(self.divided(LONGEST_PUT_BACK));
         (0..TIERS.len()).rev().find(|tier| self.delay(*tier) <= most).unwrap_or(0)
     }
 }
@@ -202,7 +217,7 @@ pub(crate) fn decide(ladder: Ladder, made: u8, created: Micros, ended: &Ended, n
                 let reason = format!("put back for three days: {}", why.text());
                 verdict(AttemptOutcome::Dead, made, Next::Dead(reason))
             } else {
-                verdict(AttemptOutcome::PutBack, made, Next::Tier(ladder.tier_of_age(age)))
+                verdict(AttemptOutcome::PutBack, made, Next::Tier(ladder.tier_of_put_back(*why, age)))
             }
         }
         Ended::Dropped(_) => verdict(AttemptOutcome::Dropped, made, Next::Nowhere),
@@ -274,7 +289,7 @@ mod tests {
     #[test]
     fn put_back_waits_as_long_as_the_delivery_is_old_within_bounds() {
         let wait = |age| {
-            let verdict = decide(REAL, 2, seconds_ago(age), &Ended::PutBack(PutBack::QueueFull), NOW);
+            let verdict = decide(REAL, 2, seconds_ago(age), &Ended::PutBack(PutBack::RightsUnknown), NOW);
             assert_eq!(
                 (verdict.outcome, verdict.made),
                 (AttemptOutcome::PutBack, 2),
@@ -285,6 +300,18 @@ mod tests {
         };
         let waits = [-5, 0, 9, 10, 29, 30, 59, 60, 299, 300, 3_599, 3_600, 100_000].map(wait);
         assert_eq!(waits, [10, 10, 10, 10, 10, 30, 30, 60, 60, 300, 1_800, 3_600, 3_600]);
+    }
+
+    #[test]
+    fn what_finds_no_room_goes_to_the_tier_that_its_queue_chose() {
+        let full = Ended::PutBack(PutBack::QueueFull { tier: 4 });
+        let verdict = decide(REAL, 2, seconds_ago(1), &full, NOW);
+        assert_eq!(
+            (verdict.outcome, verdict.made, verdict.next),
+            (AttemptOutcome::PutBack, 2, Next::Tier(4))
+        );
+        assert!(matches!(decide(REAL, 2, seconds_ago(3 * 86_400 - 1), &full, NOW).next, Next::Tier(4)));
+        assert!(matches!(decide(REAL, 2, seconds_ago(3 * 86_400 + 1), &full, NOW).next, Next::Dead(_)));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The push loop: what the log hands out is opened, judged by the view, asked about, and put into its endpoint's lane.
 //!
-//! Nothing here waits for a receiver. What must wait for the view is held aside; rights that are not known at once are waited
-//! for beside the loop. [`crate::sending`] does the rest when a delivery's turn comes.
+//! Nothing here waits for a receiver or for rights ([`rights`]). What must wait for the view is held aside. [`crate::sending`] does the rest when a delivery's turn comes.
 //!
 //! Bounds: the budgets of the two loops; everything in hand hangs on one of their records.
 
@@ -10,21 +9,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use access::{Access, Decision, Question};
-use event::{AttemptOutcome, DeliveryKind, Micros, topics::MAX_ATTEMPTS};
+use access::{Access, Question};
+use event::{AttemptOutcome, DeliveryKind, Micros};
 use kafka_loop::{Journal, Producer, Record, Settle, Work};
+use store::Store;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    append::{append_all, append_one},
+    append::append_all,
     caught::{Panicked, REASON, caught},
     config::PushConfig,
     delivery::{self, Delivery, Told, Try},
-    endpoint::{EndpointKey, Lane, Pool, Waiting, key_of},
     held::Held,
+    lane::Lane,
     metrics::Metrics,
-    outcome::{self, Dropped, Ended, Ladder, Next, PutBack, Verdict},
+    outcome::{self, Ended, Ladder, Next, PutBack, Verdict},
     queue::{Queue, Start},
     sending,
     settled::{Begin, Settled},
@@ -33,10 +33,14 @@ use crate::{
     webhook_client::WebhookClient,
 };
 
+mod overloads;
+mod put_backs;
+mod rights;
+
+use put_backs::PutBacks;
+
 /// Records that are looked at together at most.
 const BATCH: usize = 256;
-/// How long the loop itself waits for rights; an answer that takes longer is waited for beside it.
-const RIGHTS_INLINE: Duration = Duration::from_millis(50);
 /// How often what is held is looked at without a poll of the view.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -60,6 +64,7 @@ pub(crate) struct Push {
     settled: Arc<Settled<Settle>>,
     journal: Journal,
     queue: Mutex<Queue<Box<Ready>>>,
+    put_backs: PutBacks,
     tasks: TaskTracker,
     cut: CancellationToken,
 }
@@ -76,6 +81,8 @@ pub(crate) struct Parts {
     pub(crate) matches: mpsc::UnboundedSender<Work>,
     /// Where outcomes go.
     pub(crate) producer: Producer,
+    /// Where it stands which endpoints are overloaded.
+    pub(crate) store: Store,
     /// The series.
     pub(crate) metrics: Arc<Metrics>,
     /// Which attempts are in hand and which were settled.
@@ -108,8 +115,9 @@ impl Push {
         ladder: Ladder,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let Parts { view, access, client, matches, producer, metrics, settled, journal } = parts;
-        Arc::new(Self {
+        let Parts { view, access, client, matches, producer, store, metrics, settled, journal } = parts;
+        let (put_backs, incoming) = PutBacks::new();
+        let push = Arc::new(Self {
             view,
             access,
             client,
@@ -121,10 +129,14 @@ impl Push {
             settled,
             journal,
             queue: Mutex::new(Queue::new(config.limits)),
+            put_backs,
             tasks: TaskTracker::new(),
             cut: CancellationToken::new(),
             config,
-        })
+        });
+        push.run_put_backs(incoming);
+        push.run_overloads(store);
+        push
     }
 
     /// Takes what one loop hands out, until the stop or the loop's end.
@@ -152,7 +164,7 @@ impl Push {
             let going = self.judge(deliveries, &mut held);
             let now_held = i64::try_from(held.len()).unwrap_or(i64::MAX);
             self.metrics.held.add(now_held - std::mem::replace(&mut counted, now_held));
-            self.ask(going, lane).await;
+            self.ask(going, lane);
         }
     }
 
@@ -234,67 +246,6 @@ impl Push {
         going
     }
 
-    /// Asks for the rights to all of them together. What is known is known at once, and the order stays.
-    async fn ask(self: &Arc<Self>, going: Vec<Going>, lane: Lane) {
-        let questions: Vec<Question> = going.iter().filter_map(|going| going.question.clone()).collect();
-        if questions.is_empty() {
-            self.admit(going, Vec::new(), lane);
-            return;
-        }
-        let access = self.access.clone();
-        let mut answer = Box::pin(async move { access.decide(questions).await });
-        match tokio::time::timeout(RIGHTS_INLINE, &mut answer).await {
-            Ok(decisions) => self.admit(going, decisions, lane),
-            Err(_) => {
-                let push = Arc::clone(self);
-                self.spawn(async move {
-                    let decisions = answer.await;
-                    push.admit(going, decisions, lane);
-                });
-            }
-        }
-    }
-
-    /// Puts what may be sent into its endpoint's lane.
-    fn admit(self: &Arc<Self>, going: Vec<Going>, decisions: Vec<Decision>, lane: Lane) {
-        if self.stop.is_cancelled() {
-            return;
-        }
-        let mut decisions = decisions.into_iter();
-        for Going { delivery, target, question } in going {
-            let decision = match question {
-                Some(_) => decisions.next().unwrap_or(Decision::Unknown),
-                None => Decision::Permit,
-            };
-            match decision {
-                Decision::Permit => self.offer(delivery, question, &target, lane),
-                Decision::Refuse => self.conclude(delivery, Ended::Dropped(Dropped::Refused), Duration::ZERO),
-                Decision::Unknown => {
-                    self.conclude(delivery, Ended::PutBack(PutBack::RightsUnknown), Duration::ZERO);
-                }
-            }
-        }
-        self.start();
-    }
-
-    fn offer(self: &Arc<Self>, delivery: Delivery, question: Option<Question>, target: &Target, lane: Lane) {
-        let (weight, attempt) = (delivery.weight(), delivery.headers.attempt);
-        let item = Box::new(Ready { delivery, question, permitted: Instant::now() });
-        let waiting = Waiting { item, weight, is_last_attempt: attempt.saturating_add(1) >= MAX_ATTEMPTS };
-        let offered = self.queue().offer(&key_of(&target.endpoint), lane, waiting);
-        if let Err(full) = offered {
-            self.conclude(full.item.delivery, Ended::PutBack(PutBack::QueueFull), Duration::ZERO);
-        }
-    }
-
-    /// An endpoint has turned out to be slow: what it holds beyond its share makes room for others.
-    pub(crate) fn put_back_beyond_share(self: &Arc<Self>, key: &EndpointKey) {
-        let given = self.queue().give_back(key);
-        for ready in given {
-            self.conclude(ready.delivery, Ended::PutBack(PutBack::QueueFull), Duration::ZERO);
-        }
-    }
-
     /// Starts whatever may start now.
     pub(crate) fn start(self: &Arc<Self>) {
         loop {
@@ -303,8 +254,8 @@ impl Push {
             }
             let next = self.queue().next();
             match next {
-                Some(Start::Send(key, pool, ready)) => {
-                    self.spawn(sending::send(Arc::clone(self), key, pool, ready));
+                Some(Start::Send(key, permit, ready)) => {
+                    self.spawn(sending::send(Arc::clone(self), key, permit, ready));
                 }
                 Some(Start::Skip(ready)) => self.conclude(ready.delivery, Ended::Skipped, Duration::ZERO),
                 None => break,
@@ -320,12 +271,20 @@ impl Push {
 
     /// Ends a try beside the caller.
     fn conclude(self: &Arc<Self>, delivery: Delivery, ended: Ended, took: Duration) {
+        if let Ended::PutBack(why) = ended {
+            self.put_backs.take(delivery, why);
+            return;
+        }
         let push = Arc::clone(self);
         self.spawn(async move { push.settle(delivery, ended, took).await });
     }
 
     /// Ends a try: its records are appended and acknowledged one after the other, then the delivery's own record is settled.
     pub(crate) async fn settle(self: &Arc<Self>, mut delivery: Delivery, ended: Ended, took: Duration) {
+        if let Ended::PutBack(why) = ended {
+            self.put_backs.take(delivery, why);
+            return;
+        }
         // What was sent has to be told; anything else is for the next owner of the partition.
         if !ended.was_sent() && !delivery.is_held() {
             return;
@@ -334,20 +293,10 @@ impl Push {
             self.metrics.faults.inc();
             delivery.parked()
         });
-        if told.outcome == AttemptOutcome::PutBack {
-            delivery.release();
-        }
         if let Some(next) = told.next {
             append_all(&self.producer, &[next], &self.metrics).await;
         }
-        let entry = self.journal.begin();
-        if let Some(attempt) = told.attempt
-            && let Some(at) = append_one(&self.producer, &attempt, &self.metrics).await
-        {
-            entry.acknowledged(at);
-        }
-        delivery.settle(told.outcome != AttemptOutcome::PutBack);
-        entry.settled();
+        self.end(delivery, told.attempt, true).await;
     }
 
     /// What follows from a try, in records.
@@ -385,8 +334,8 @@ impl Push {
         let (quick, slow, fresh, due) = {
             let queue = self.queue();
             let waiting = |lane| queue.load(lane).count;
-            let in_flight = |pool| queue.in_flight(pool);
-            (in_flight(Pool::Quick), in_flight(Pool::Slow), waiting(Lane::Fresh), waiting(Lane::Due))
+            let (quick, slow) = queue.in_flight();
+            (quick, slow, waiting(Lane::Fresh), waiting(Lane::Due))
         };
         let metrics = &self.metrics;
         for (gauge, value) in [

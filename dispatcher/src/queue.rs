@@ -1,51 +1,59 @@
 //! What waits, what is on its way, and what may start next, over all endpoints. Pure: the clock comes in as an argument.
 //!
-//! Endpoints with something to start stand in line, each once, so that they take turns. A send starts in the *quick* pool; one
-//! that stays unanswered moves to the *slow* pool, and an endpoint that tends to that starts there at once. So hanging
-//! endpoints do not hold the permits of quick ones.
+//! Endpoints with something to start stand in line ([`crate::line`]), each once, so that they take turns. Pools and shares of sends on
+//! their way are in [`crate::permits`]: hanging endpoints do not hold the permits of quick ones, unproven ones and those of one host or
+//! one consumer never more than a part. Validations wait apart from deliveries, for permits of their own.
 //!
-//! Bounds: a lane of an endpoint holds what the endpoint answers in a second, by its pace of late; beyond that, at most
-//! [`Limits::lane`] deliveries and at most an eighth of the room left in all. So a backlog waits in the log and not on a tier,
-//! and many sick endpoints together never fill the room: one that turns out to be slow gives back what it holds beyond its
-//! share. All that waits is in hand of the loops, whose budget bounds it. A window starts small and grows with every success, so endpoints that never
-//! answered cannot take all permits.
+//! Bounds: a lane of an endpoint holds what the endpoint takes in 15 s, and at least [`Limits::lane`] deliveries; all lanes
+//! together hold [`Limits::waiting_bytes`]. What finds no room is put back, to the tier that brings it again before its endpoint is
+//! idle ([`crate::backlog`]). Many sick endpoints together never fill the room: one that turns out to be slow gives back what it
+//! holds beyond its share. All that waits is in hand of the loops, whose budget bounds it. A window starts small and grows with every
+//! success, so endpoints that never answered cannot take all permits.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
     circuit::{Admission, CircuitSettings},
-    endpoint::{Endpoint, EndpointKey, Lane, Load, Pool, Waiting},
+    endpoint::{Endpoint, EndpointKey},
+    lane::{Lane, Load, Number, Waiting},
+    line::Lines,
+    outcome::Ladder,
+    permits::{Class, Full, Permit, Permits, Pools, Whose},
 };
+
+mod room;
+
+pub(crate) use room::Overload;
 
 /// The bounds. All counts are of deliveries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Sends in the quick pool.
-    pub(crate) quick: usize,
-    /// Sends in the slow pool.
-    pub(crate) slow: usize,
+    /// Sends on their way.
+    pub(crate) pools: Pools,
     /// After how long a send is slow.
     pub(crate) slow_after: Duration,
     /// Sends to one endpoint.
     pub(crate) window: usize,
-    /// Deliveries that wait in one lane of one endpoint.
+    /// Deliveries that may wait in one lane of one endpoint, however slow it is.
     pub(crate) lane: usize,
-    /// What may wait in one lane of all endpoints.
-    pub(crate) waiting: Load,
+    /// Bytes that may wait in one lane of all endpoints.
+    pub(crate) waiting_bytes: usize,
+    /// The delays of the tiers.
+    pub(crate) ladder: Ladder,
     /// When an endpoint counts as failing.
     pub(crate) circuit: CircuitSettings,
 }
 
 /// The window of an endpoint with slow sends while the slow pool is more than half full.
 const CROWDED_WINDOW: usize = 4;
-/// A lane of an endpoint holds at most one of so many parts of the room that is left.
-const SHARE: usize = 8;
-/// An endpoint that answers what waits for it within this time keeps up.
-const KEEPS_UP: Duration = Duration::from_secs(1);
+/// Validations that wait for a permit.
+const VALIDATIONS_WAIT: usize = 4_096;
+/// So many of them are looked at for one whose host and consumer hold less than their share.
+const VALIDATIONS_LOOKED_AT: usize = 256;
 /// Above this many endpoints, idle ones are forgotten, also what was known of their health.
 const REMEMBERED: usize = 65_536;
 
@@ -53,7 +61,7 @@ const REMEMBERED: usize = 65_536;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Start<T> {
     /// Send; then report to [`Queue::finished`] or [`Queue::abandoned`].
-    Send(EndpointKey, Pool, T),
+    Send(EndpointKey, Permit, T),
     /// Count an attempt without sending; nothing to report.
     Skip(T),
 }
@@ -69,18 +77,30 @@ pub(crate) struct Finished {
     pub(crate) now: Instant,
 }
 
+/// What the end of a send tells of its endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Learnt {
+    /// Its circuit opened.
+    pub(crate) circuit_opened: bool,
+    /// It is known anew how fast it drains: see [`Queue::give_back`].
+    pub(crate) pace: bool,
+}
+
 /// All endpoints with something to remember.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     limits: Limits,
     endpoints: HashMap<EndpointKey, Endpoint<T>>,
+    /// Those with a backlog; whether it changed since it was asked for.
+    overloaded: HashMap<EndpointKey, bool>,
     forget_above: usize,
-    line_quick: VecDeque<EndpointKey>,
-    line_slow: VecDeque<EndpointKey>,
-    quick: usize,
-    slow: usize,
-    /// Sends that have ended and whose outcome is not on the log yet: after a crash they would be made again, as those in flight.
-    unsettled: usize,
+    lines: Lines,
+    permits: Permits,
+    /// Unproven endpoints of these hosts take long.
+    slow_hosts: HashSet<u64>,
+    validations: VecDeque<(EndpointKey, Waiting<T>)>,
+    /// Whether it is the turn of the unproven endpoints.
+    unproven_first: bool,
     fresh: Load,
     due: Load,
 }
@@ -91,193 +111,253 @@ impl<T> Queue<T> {
         Self {
             limits,
             endpoints: HashMap::new(),
+            overloaded: HashMap::new(),
             forget_above: REMEMBERED,
-            line_quick: VecDeque::new(),
-            line_slow: VecDeque::new(),
-            quick: 0,
-            slow: 0,
-            unsettled: 0,
+            lines: Lines::default(),
+            permits: Permits::new(limits.pools),
+            slow_hosts: HashSet::new(),
+            validations: VecDeque::new(),
+            unproven_first: false,
             fresh: Load::default(),
             due: Load::default(),
         }
     }
 
-    /// Puts a delivery into its endpoint's lane. One that can start at once always finds room.
+    /// Puts a delivery into its endpoint's lane, and tells its number there. One that can start at once always finds room.
     ///
     /// # Errors
-    /// The delivery, when there is no room for it.
+    /// The delivery and its tier, when there is no room for it.
     pub(crate) fn offer(
         &mut self,
         key: &EndpointKey,
         lane: Lane,
         waiting: Waiting<T>,
-    ) -> Result<(), Waiting<T>> {
-        let of_endpoint = self.endpoints.get(key).map_or(Load::default(), |endpoint| endpoint.load(lane));
-        let starts_at_once = of_endpoint.count == 0 && self.has_permit_for(key);
-        let has_room =
-            starts_at_once || self.keeps_up(key, lane) || self.has_room(lane, of_endpoint, waiting.weight);
-        if !has_room {
-            return Err(waiting);
+        now: Instant,
+    ) -> Result<Number, (T, usize)> {
+        if waiting.is_validation {
+            return self.offer_validation(key, waiting);
+        }
+        if !self.has_room(key, lane, &waiting, now) {
+            return Err((waiting.item, self.put_back(key, now)));
         }
         self.load_mut(lane).add(waiting.weight);
         self.forget_idle();
-        self.endpoints.entry(Arc::clone(key)).or_default().push(lane, waiting);
+        let number = self.endpoints.entry(Arc::clone(key)).or_default().push(lane, waiting);
         self.stand_in_line(key);
-        Ok(())
+        Ok(number)
     }
 
-    fn keeps_up(&self, key: &EndpointKey, lane: Lane) -> bool {
-        let window = self.window_of(key);
-        self.endpoints.get(key).is_none_or(|endpoint| endpoint.keeps_up(lane, window, KEEPS_UP))
-    }
-
-    /// What an endpoint that has turned out to be slow holds beyond its share, newest first.
-    pub(crate) fn give_back(&mut self, key: &EndpointKey) -> Vec<T> {
-        let mut given = Vec::new();
-        for lane in [Lane::Fresh, Lane::Due] {
-            while let Some(of_endpoint) = self.endpoints.get(key).map(|endpoint| endpoint.load(lane)) {
-                if of_endpoint.count == 0 || self.has_room(lane, of_endpoint, 0) {
-                    break;
-                }
-                let Some(waiting) = self.endpoints.get_mut(key).and_then(|endpoint| endpoint.take_back(lane))
-                else {
-                    break;
-                };
-                self.load_mut(lane).take(waiting.weight);
-                given.push(waiting.item);
-            }
+    fn offer_validation(&mut self, key: &EndpointKey, waiting: Waiting<T>) -> Result<Number, (T, usize)> {
+        if self.validations.len() >= VALIDATIONS_WAIT {
+            return Err((waiting.item, 0));
         }
-        given
+        self.validations.push_back((Arc::clone(key), waiting));
+        Ok(0)
     }
 
-    fn has_room(&self, lane: Lane, of_endpoint: Load, weight: usize) -> bool {
-        let (limits, load) = (self.limits, self.load(lane));
-        let free = limits.waiting.count.saturating_sub(load.count);
-        let free_bytes = limits.waiting.bytes.saturating_sub(load.bytes);
-        of_endpoint.count < limits.lane.min(free / SHARE) && of_endpoint.bytes + weight <= free_bytes / SHARE
+    /// A pending delivery may be sent: nothing to do for the caller. Or it may not: then it is taken out of its lane. Nothing also for
+    /// one that is not there any more.
+    pub(crate) fn decided(
+        &mut self,
+        key: &EndpointKey,
+        lane: Lane,
+        number: Number,
+        permitted: bool,
+    ) -> Option<T> {
+        let endpoint = self.endpoints.get_mut(key)?;
+        let taken = if permitted {
+            endpoint.permit(lane, number);
+            None
+        } else {
+            endpoint.take(lane, number)
+        };
+        if let Some(waiting) = &taken {
+            self.load_mut(lane).take(waiting.weight);
+        }
+        self.stand_in_line(key);
+        taken.map(|waiting| waiting.item)
     }
 
-    fn has_permit_for(&self, key: &EndpointKey) -> bool {
-        let (pool, in_flight, window) = match self.endpoints.get(key) {
-            Some(endpoint) => (endpoint.pool(), endpoint.in_flight(), self.window_of(key)),
-            None => (Pool::Quick, 0, 1),
+    fn has_permit_for(&self, key: &EndpointKey, whose: Whose) -> bool {
+        let (in_flight, window) = match self.endpoints.get(key) {
+            Some(endpoint) => (endpoint.in_flight, self.window_of(key)),
+            None => (0, 1),
         };
-        let permits = match pool {
-            Pool::Quick => self.limits.quick,
-            Pool::Slow => self.limits.slow,
-        };
-        in_flight < window && self.in_flight(pool) < permits
+        in_flight < window && self.permits.room(self.class_of(key, whose.host), whose).is_ok()
+    }
+
+    fn class_of(&self, key: &EndpointKey, host: u64) -> Class {
+        let host_is_slow = self.slow_hosts.contains(&host);
+        match self.endpoints.get(key) {
+            Some(endpoint) => endpoint.class(host_is_slow),
+            None if host_is_slow => Class::Slow,
+            None => Class::Unproven,
+        }
     }
 
     /// The next delivery whose turn it is, with its permit taken if it is to be sent.
     pub(crate) fn next(&mut self) -> Option<Start<T>> {
-        self.next_in(Pool::Quick).or_else(|| self.next_in(Pool::Slow))
+        self.unproven_first = !self.unproven_first;
+        let [first, second] = if self.unproven_first {
+            [Class::Unproven, Class::Proven]
+        } else {
+            [Class::Proven, Class::Unproven]
+        };
+        self.next_validation()
+            .or_else(|| self.next_in(first))
+            .or_else(|| self.next_in(second))
+            .or_else(|| self.next_in(Class::Slow))
     }
 
-    fn next_in(&mut self, pool: Pool) -> Option<Start<T>> {
-        let (used, most) = match pool {
-            Pool::Quick => (self.quick, self.limits.quick),
-            Pool::Slow => (self.slow, self.limits.slow),
-        };
-        if used + self.unsettled >= most {
-            return None;
-        }
+    /// The first validation whose host and consumer do not hold their share. They are few.
+    fn next_validation(&mut self) -> Option<Start<T>> {
+        let room = |waiting: &Waiting<T>| self.permits.room(Class::Validation, waiting.whose);
+        let mut candidates = self.validations.iter().enumerate().take(VALIDATIONS_LOOKED_AT);
+        let (at, _) = candidates.find(|(_, (_, waiting))| room(waiting).is_ok())?;
+        let (key, waiting) = self.validations.remove(at)?;
+        Some(Start::Send(key, self.permits.take(Class::Validation, waiting.whose), waiting.item))
+    }
+
+    fn next_in(&mut self, class: Class) -> Option<Start<T>> {
         loop {
-            let key = self.line(pool).pop_front()?;
+            let key = self.lines.first(class)?;
             let window = self.window_of(&key);
             let Some(endpoint) = self.endpoints.get_mut(&key) else { continue };
-            endpoint.in_line = false;
-            let start =
-                if endpoint.pool() == pool && endpoint.may_start(window) { endpoint.pop() } else { None };
-            if let Some((lane, admission, waiting)) = start {
-                self.load_mut(lane).take(waiting.weight);
-                return Some(self.begin(key, pool, admission, waiting.item));
+            if endpoint.in_line != Some(class) {
+                continue;
             }
-            self.stand_in_line(&key);
+            endpoint.in_line = None;
+            let Some((admission, whose)) = endpoint.next(window) else { continue };
+            if endpoint.class(self.slow_hosts.contains(&whose.host)) != class {
+                self.stand_in_line(&key);
+                continue;
+            }
+            match self.permits.room(class, whose) {
+                _ if admission == Admission::Skip => {}
+                Ok(()) => {}
+                Err(Full::Pool) => {
+                    endpoint.in_line = Some(class);
+                    self.lines.stand_first(class, key);
+                    return None;
+                }
+                Err(Full::Holder(holder)) => {
+                    endpoint.in_line = Some(class);
+                    self.lines.aside(holder, class, key);
+                    continue;
+                }
+            }
+            if let Some(start) = self.begin(key, class, whose) {
+                return Some(start);
+            }
         }
     }
 
-    fn begin(&mut self, key: EndpointKey, pool: Pool, admission: Admission, item: T) -> Start<T> {
-        match admission {
-            Admission::Skip => {
-                self.stand_in_line(&key);
-                Start::Skip(item)
-            }
-            Admission::Send => {
-                self.count(&key, pool, 1);
-                self.stand_in_line(&key);
-                Start::Send(key, pool, item)
-            }
+    fn begin(&mut self, key: EndpointKey, class: Class, whose: Whose) -> Option<Start<T>> {
+        let endpoint = self.endpoints.get_mut(&key)?;
+        let (lane, admission, waiting) = endpoint.pop()?;
+        if admission == Admission::Send {
+            endpoint.in_flight += 1;
+            endpoint.slow += usize::from(class == Class::Slow);
         }
+        self.load_mut(lane).take(waiting.weight);
+        self.stand_in_line(&key);
+        Some(match admission {
+            Admission::Skip => Start::Skip(waiting.item),
+            Admission::Send => Start::Send(key, self.permits.take(class, whose), waiting.item),
+        })
     }
 
-    /// Moves a send that is still unanswered to the slow pool. False when that is full; then it keeps its quick permit.
-    pub(crate) fn slowed(&mut self, key: &EndpointKey) -> bool {
-        if let Some(endpoint) = self.endpoints.get_mut(key) {
-            endpoint.tends_slow = true;
+    /// Moves a send that is still unanswered to the slow pool.
+    pub(crate) fn slowed(&mut self, key: &EndpointKey, permit: Permit, now: Instant) -> Permit {
+        if permit.class != Class::Validation
+            && let Some(endpoint) = self.endpoints.get_mut(key)
+        {
+            endpoint.unanswered(self.limits.slow_after, now);
+            endpoint.slow += 1;
+            if !endpoint.proven && self.slow_hosts.len() < REMEMBERED {
+                self.slow_hosts.insert(permit.whose().host);
+            }
         }
-        let has_room = self.slow < self.limits.slow;
-        if has_room {
-            self.count(key, Pool::Quick, -1);
-            self.count(key, Pool::Slow, 1);
-        }
-        has_room
+        let moved = self.permits.moved(permit);
+        self.given_back(permit);
+        moved
     }
 
     /// A send ended: gives its permit back and learns from the outcome. Until [`Queue::settled`] it counts as if it were on its way.
-    /// True when this opened the circuit.
-    pub(crate) fn finished(&mut self, key: &EndpointKey, pool: Pool, finished: Finished) -> bool {
-        let limits = self.limits;
-        let mut opens = false;
-        if let Some(endpoint) = self.endpoints.get_mut(key) {
-            let took = finished.now.saturating_duration_since(finished.started);
-            endpoint.took(took);
-            if took < limits.slow_after {
-                endpoint.tends_slow = false;
-            }
-            if finished.succeeded {
-                endpoint.circuit.succeeded();
-                endpoint.window = (endpoint.window + 1).min(limits.window);
-            } else {
-                opens = endpoint.circuit.failed(finished.started, finished.now, limits.circuit);
-            }
+    /// A validation tells nothing of its endpoint's deliveries.
+    pub(crate) fn finished(&mut self, key: &EndpointKey, permit: Permit, finished: Finished) -> Learnt {
+        let mut learnt = Learnt::default();
+        if permit.class != Class::Validation {
+            learnt = self.learn(key, permit.whose().host, finished);
         }
-        self.unsettled += 1;
-        self.abandoned(key, pool);
-        opens
+        self.permits.unsettled();
+        self.abandoned(key, permit);
+        learnt
     }
 
     /// The outcome of a send that ended is on the log.
     pub(crate) fn settled(&mut self) {
-        self.unsettled = self.unsettled.saturating_sub(1);
+        self.permits.settled();
+    }
+
+    fn learn(&mut self, key: &EndpointKey, host: u64, finished: Finished) -> Learnt {
+        let limits = self.limits;
+        let Some(endpoint) = self.endpoints.get_mut(key) else { return Learnt::default() };
+        let took = finished.now.saturating_duration_since(finished.started);
+        let mut learnt = Learnt { pace: endpoint.took(took, finished.now), circuit_opened: false };
+        if took < limits.slow_after {
+            endpoint.tends_slow = false;
+            self.slow_hosts.remove(&host);
+        }
+        if finished.succeeded {
+            endpoint.circuit.succeeded();
+            endpoint.window = (endpoint.window + 1).min(limits.window);
+            if !std::mem::replace(&mut endpoint.proven, true) {
+                // It stands with the proven ones from now on.
+                endpoint.in_line = None;
+            }
+        } else {
+            learnt.circuit_opened = endpoint.circuit.failed(finished.started, finished.now, limits.circuit);
+        }
+        learnt
     }
 
     /// A send was not made, or nobody will know how it ended: gives its permit back.
-    pub(crate) fn abandoned(&mut self, key: &EndpointKey, pool: Pool) {
-        self.count(key, pool, -1);
+    pub(crate) fn abandoned(&mut self, key: &EndpointKey, permit: Permit) {
+        self.permits.give(permit);
+        if permit.class != Class::Validation
+            && let Some(endpoint) = self.endpoints.get_mut(key)
+        {
+            endpoint.in_flight = endpoint.in_flight.saturating_sub(1);
+            endpoint.slow = endpoint.slow.saturating_sub(usize::from(permit.is_slow()));
+        }
+        self.given_back(permit);
         self.stand_in_line(key);
+    }
+
+    /// Who was held up by a holder's share may try again.
+    fn given_back(&mut self, permit: Permit) {
+        permit.whose().holders().into_iter().for_each(|holder| self.lines.back(holder));
     }
 
     /// Takes everything that waits, at the end.
     pub(crate) fn clear(&mut self) -> Vec<T> {
-        self.line_quick.clear();
-        self.line_slow.clear();
-        let mut left = Vec::new();
+        self.lines.clear();
+        let mut left: Vec<T> = self.validations.drain(..).map(|(_, waiting)| waiting.item).collect();
         for (_, mut endpoint) in self.endpoints.drain() {
-            while let Some((_, _, waiting)) = endpoint.pop() {
-                left.push(waiting.item);
+            for lane in [Lane::Fresh, Lane::Due] {
+                while let Some(waiting) = endpoint.take_back(lane) {
+                    left.push(waiting.item);
+                }
             }
         }
         (self.fresh, self.due) = (Load::default(), Load::default());
         left
     }
 
-    /// Sends on their way in a pool.
-    pub(crate) fn in_flight(&self, pool: Pool) -> usize {
-        match pool {
-            Pool::Quick => self.quick,
-            Pool::Slow => self.slow,
-        }
+    /// Sends on their way: in the quick pool, in the slow one.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        (self.permits.quick(), self.permits.slow())
     }
 
     /// What waits in a lane, over all endpoints.
@@ -295,42 +375,24 @@ impl<T> Queue<T> {
         }
     }
 
-    fn line(&mut self, pool: Pool) -> &mut VecDeque<EndpointKey> {
-        match pool {
-            Pool::Quick => &mut self.line_quick,
-            Pool::Slow => &mut self.line_slow,
-        }
-    }
-
-    fn count(&mut self, key: &EndpointKey, pool: Pool, change: isize) {
-        let endpoint = self.endpoints.get_mut(key);
-        let (of_all, of_endpoint) = match pool {
-            Pool::Quick => (&mut self.quick, endpoint.map(|endpoint| &mut endpoint.quick)),
-            Pool::Slow => (&mut self.slow, endpoint.map(|endpoint| &mut endpoint.slow)),
-        };
-        *of_all = of_all.saturating_add_signed(change);
-        if let Some(of_endpoint) = of_endpoint {
-            *of_endpoint = of_endpoint.saturating_add_signed(change);
-        }
-    }
-
     fn window_of(&self, key: &EndpointKey) -> usize {
         let Some(endpoint) = self.endpoints.get(key) else { return 0 };
-        let crowded = endpoint.slow > 0 && self.slow > self.limits.slow / 2;
+        let crowded = endpoint.slow > 0 && self.permits.slow() > self.limits.pools.slow / 2;
         let window = endpoint.window.min(self.limits.window);
         if crowded { window.min(CROWDED_WINDOW) } else { window }
     }
 
-    /// Puts an endpoint at the end of the line of its pool, if it has something to start and stands in none.
+    /// Puts an endpoint at the end of its line, if it has something to start and stands in none.
     fn stand_in_line(&mut self, key: &EndpointKey) {
         let window = self.window_of(key);
         let Some(endpoint) = self.endpoints.get_mut(key) else { return };
-        if endpoint.in_line || !endpoint.may_start(window) {
+        if endpoint.in_line.is_some() {
             return;
         }
-        endpoint.in_line = true;
-        let pool = endpoint.pool();
-        self.line(pool).push_back(Arc::clone(key));
+        let Some((_, whose)) = endpoint.next(window) else { return };
+        let class = endpoint.class(self.slow_hosts.contains(&whose.host));
+        endpoint.in_line = Some(class);
+        self.lines.stand(class, Arc::clone(key));
     }
 
     /// Keeps the number of endpoints within bounds: those on the way and those that wait are bounded by themselves.

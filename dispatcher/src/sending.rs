@@ -10,10 +10,11 @@ use event::Micros;
 
 use crate::{
     caught::caught_in,
-    endpoint::{EndpointKey, Pool},
+    endpoint::EndpointKey,
     outcome::{Dropped, Ended, PutBack},
+    permits::Permit,
     push::{Push, Ready},
-    queue::Finished,
+    queue::{Finished, Learnt},
     subscriptions::{Standing, Target},
     webhook_client::{Answer, Fault, Request},
 };
@@ -25,18 +26,16 @@ const FRESH: Duration = Duration::from_secs(5);
 struct Slot {
     push: Arc<Push>,
     key: EndpointKey,
-    pool: Pool,
+    permit: Permit,
     finished: Option<Finished>,
 }
 
 impl Slot {
-    /// Still no answer: leave the quick pool if the slow one has room.
+    /// Still no answer: leave the quick pool.
     fn slowed(&mut self) {
-        if self.pool == Pool::Quick && self.push.queue().slowed(&self.key) {
-            self.pool = Pool::Slow;
-            self.push.start();
-        }
-        self.push.put_back_beyond_share(&self.key);
+        self.permit = self.push.queue().slowed(&self.key, self.permit, Instant::now());
+        self.push.start();
+        self.push.give_back(&self.key);
     }
 
     /// Gives the permit back with what is known of the outcome.
@@ -72,18 +71,21 @@ impl Tried {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let opened = match self.finished {
-            Some(finished) => self.push.queue().finished(&self.key, self.pool, finished),
+        let learnt = match self.finished {
+            Some(finished) => self.push.queue().finished(&self.key, self.permit, finished),
             None => {
-                self.push.queue().abandoned(&self.key, self.pool);
-                false
+                self.push.queue().abandoned(&self.key, self.permit);
+                Learnt::default()
             }
         };
-        if opened {
+        if learnt.circuit_opened {
             self.push.metrics.circuits_opened.inc();
             // Of the key only the host: a path may hold a secret.
             let host = self.key.split('/').nth(2).unwrap_or_default();
             tracing::warn!(endpoint.host = host, "an endpoint keeps failing; it is probed from now on");
+        }
+        if learnt.pace {
+            self.push.give_back(&self.key);
         }
         self.push.start();
     }
@@ -92,8 +94,8 @@ impl Drop for Slot {
 /// Sends a delivery whose turn has come, and settles it.
 ///
 /// One whose partition was taken away is not: it is looked at before anything is asked, and again before the request.
-pub(crate) async fn send(push: Arc<Push>, key: EndpointKey, pool: Pool, mut ready: Box<Ready>) {
-    let slot = Slot { push: Arc::clone(&push), key, pool, finished: None };
+pub(crate) async fn send(push: Arc<Push>, key: EndpointKey, permit: Permit, mut ready: Box<Ready>) {
+    let slot = Slot { push: Arc::clone(&push), key, permit, finished: None };
     let tried = caught_in(try_to_send(&push, slot, &mut ready)).await;
     if let Some(Tried { ended, took, unsettled }) =
         tried.unwrap_or_else(|_| Some(Tried::unsent(Ended::Fault)))
@@ -163,7 +165,7 @@ async fn post(push: &Push, request: Request, slot: &mut Slot) -> Result<Answer, 
     let mut answer = Box::pin(push.client.post(request));
     loop {
         let left = timeout.saturating_sub(started.elapsed());
-        let wait = if slot.pool == Pool::Quick { left.min(slow_after) } else { left };
+        let wait = if slot.permit.is_slow() { left } else { left.min(slow_after) };
         match tokio::time::timeout(wait, &mut answer).await {
             Ok(answer) => return answer,
             Err(_) if started.elapsed() >= timeout => return Err(Fault::TimedOut),

@@ -188,6 +188,7 @@ mod tests {
             endpoint_revision: None,
             delivery: DeliveryId(1),
             attempt: 0,
+            put_backs: 0,
             created: Micros(0),
             first_failure: None,
             last_outcome: None,

@@ -6,7 +6,12 @@
 //! status and `Retry-After` count; its body is read up to 64 KiB for a second at most, only so that the connection can be used again.
 //! The caller bounds the time of the whole.
 
-use std::{error::Error as _, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    error::Error as _,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use event::{
@@ -20,6 +25,9 @@ use reqwest::{
     redirect,
 };
 use tokio::sync::Semaphore;
+use url::{Position, Url};
+
+use crate::sockets::Idle;
 
 mod odd_answers;
 mod retry_after;
@@ -30,12 +38,19 @@ const ANSWER_MAX: usize = 64 * 1_024;
 const DRAIN: Duration = Duration::from_secs(1);
 /// Look-ups of names at once; each holds a thread.
 const LOOKUPS: usize = 256;
+/// How long a socket without a request stays open.
 const IDLE: Duration = Duration::from_secs(20);
+/// So long after the start of a request its socket may be idle: its time-out, and [`IDLE`].
+const REMEMBERED: Duration = Duration::from_secs(90);
 
 /// The client. Clones share connections.
 #[derive(Clone, Debug)]
 pub(crate) struct WebhookClient {
-    client: Client,
+    /// Its sockets stay open for a while.
+    keeping: Client,
+    /// Its sockets are closed after the answer.
+    closing: Client,
+    idle: Arc<Mutex<Idle>>,
     policy: AddressPolicy,
 }
 
@@ -88,19 +103,29 @@ impl WebhookClient {
     ///
     /// # Errors
     /// [`SetupError`] when the TLS roots cannot be loaded.
-    pub(crate) fn new(policy: AddressPolicy, idle_per_host: usize) -> Result<Self, SetupError> {
-        let lookups = Arc::new(Semaphore::new(LOOKUPS));
-        let client = Client::builder()
-            .user_agent("altinn-events")
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            .dns_resolver(Arc::new(PublicNames { policy, lookups }))
-            .tcp_nodelay(true)
-            .pool_max_idle_per_host(idle_per_host)
-            .pool_idle_timeout(IDLE);
-        let client = odd_answers::read(client).build()?;
-        Ok(Self { client, policy })
+    pub(crate) fn new(policy: AddressPolicy, idle_per_host: usize, idle: usize) -> Result<Self, SetupError> {
+        let names = Arc::new(PublicNames { policy, lookups: Arc::new(Semaphore::new(LOOKUPS)) });
+        let client = |idle_per_host| {
+            let client = Client::builder()
+                .user_agent("altinn-events")
+                .redirect(redirect::Policy::none())
+                .referer(false)
+                .no_proxy()
+                .dns_resolver(Arc::clone(&names))
+                .tcp_nodelay(true)
+                .pool_max_idle_per_host(idle_per_host)
+                .pool_idle_timeout(IDLE);
+            odd_answers::read(client).build()
+        };
+        let idle = Arc::new(Mutex::new(Idle::new(idle, idle_per_host, REMEMBERED)));
+        Ok(Self { keeping: client(idle_per_host)?, closing: client(0)?, idle, policy })
+    }
+
+    /// The client for this URL: sockets stay open where there is room for idle ones.
+    fn client_for(&self, url: &Url) -> &Client {
+        let origin = &url[..Position::AfterPort];
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.may_stay(origin, Instant::now()) { &self.keeping } else { &self.closing }
     }
 
     /// Sends one request.
@@ -110,7 +135,8 @@ impl WebhookClient {
     pub(crate) async fn post(&self, request: Request) -> Result<Answer, Fault> {
         let url = self.policy.check_url(&request.address)?;
         let body = body_for(&request);
-        let sent = self.client.post(url).headers(headers_for(&request)).body(body).send().await;
+        let client = self.client_for(&url);
+        let sent = client.post(url).headers(headers_for(&request)).body(body).send().await;
         let response = sent.map_err(|error| fault(&error))?;
         let answer = Answer {
             status: response.status(),

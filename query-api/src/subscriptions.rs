@@ -8,11 +8,14 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use event::{Micros, Subscription, SubscriptionId, address::called};
+use event::{
+    Micros, Subscription, SubscriptionId,
+    address::{called, endpoint_key},
+};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
-use store::{Held, NewSubscription};
+use store::{EndpointBacklog, Held, NewSubscription};
 use url::Url;
 
 use crate::{
@@ -57,6 +60,12 @@ struct Shown<'a> {
     /// Events that matched in the last hour may not be received.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<Refused<'a>>,
+    /// Whether its endpoint is slower than its events; then how many deliveries wait, and for how long, at the pace of late.
+    overloaded: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backlog: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backlog_seconds: Option<u64>,
 }
 
 /// An endpoint may hold a secret, in its parameters or its path: who reads by delegation sees where it is, and no more.
@@ -83,13 +92,21 @@ const REFUSED_DETAIL: &str = "The policy of the resource does not permit this co
 /// The newest refusals of subscriptions.
 type Refusals = HashMap<SubscriptionId, store::Refusal>;
 
-fn shown<'a>(
-    subscription: &'a Subscription,
-    caller: &Caller,
-    refusals: &'a Refusals,
+/// The backlogs of endpoints, by their keys.
+type Backlogs = HashMap<String, EndpointBacklog>;
+
+/// What stands beside the rows of subscriptions.
+struct Beside {
+    refusals: Refusals,
+    backlogs: Backlogs,
+    /// What every dispatcher holds.
     held: Held,
-) -> Shown<'a> {
-    let refused = refusals.get(&subscription.id);
+}
+
+fn shown<'a>(subscription: &'a Subscription, caller: &Caller, beside: &'a Beside) -> Shown<'a> {
+    let refused = beside.refusals.get(&subscription.id);
+    let backlog = beside.backlogs.get(&endpoint_key(&subscription.endpoint));
+    let held = beside.held;
     let validated_position = subscription.validated_position.unwrap_or(subscription.position);
     Shown {
         id: subscription.id.0,
@@ -112,6 +129,9 @@ fn shown<'a>(
             reason: &refusal.reason,
             detail: REFUSED_DETAIL,
         }),
+        overloaded: backlog.is_some(),
+        backlog: backlog.map(|backlog| backlog.deliveries),
+        backlog_seconds: backlog.map(|backlog| backlog.takes.as_secs()),
     }
 }
 
@@ -149,11 +169,11 @@ pub async fn create(
         // The row stays whatever becomes of the append; the sweep tries again.
         api.validate(&subscription, Micros::now()).await.ok();
     }
-    let refusals = api.refusals(&[&subscription]).await?;
     // Who waits asks nothing more.
     drop(turn);
     let held = api.inner.in_force.wait(&api.inner.store, subscription.position).await;
-    let mut response = json_answer(StatusCode::CREATED, &shown(&subscription, &caller, &refusals, held));
+    let beside = api.beside(std::slice::from_ref(&subscription), held).await?;
+    let mut response = json_answer(StatusCode::CREATED, &shown(&subscription, &caller, &beside));
     let location = format!("/events/api/v1/subscriptions/{}", subscription.id);
     if let Ok(value) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, value);
@@ -171,10 +191,10 @@ pub async fn list(
         Some(consumer) => api.inner.store.subscriptions_of(&consumer, SUBSCRIPTIONS_MAX).await?,
         None => Vec::new(),
     };
-    let refusals = api.refusals(&found.iter().collect::<Vec<_>>()).await?;
     // Read after them: what is held by then was held by all.
     let held = api.inner.store.held_everywhere().await?;
-    let list: Vec<Shown<'_>> = found.iter().map(|one| shown(one, &caller, &refusals, held)).collect();
+    let beside = api.beside(&found, held).await?;
+    let list: Vec<Shown<'_>> = found.iter().map(|one| shown(one, &caller, &beside)).collect();
     Ok(json_answer(StatusCode::OK, &json!({"count": list.len(), "subscriptions": list})))
 }
 
@@ -186,12 +206,12 @@ pub async fn show(
 ) -> Result<Response, Refusal> {
     let _turn = api.turn(&caller).await?;
     let subscription = api.owned(&caller, &id).await?;
-    let refusals = api.refusals(&[&subscription]).await?;
     let held = api.inner.store.held_everywhere().await?;
     Ok(if subscription.deleted {
         deleted(Refusal::Unknown("subscription"), subscription.position, held)
     } else {
-        json_answer(StatusCode::OK, &shown(&subscription, &caller, &refusals, held))
+        let beside = api.beside(std::slice::from_ref(&subscription), held).await?;
+        json_answer(StatusCode::OK, &shown(&subscription, &caller, &beside))
     })
 }
 
@@ -231,9 +251,18 @@ fn not_by_delegation(caller: &Caller) -> Result<(), Refusal> {
 }
 
 impl QueryApi {
-    async fn refusals(&self, subscriptions: &[&Subscription]) -> Result<Refusals, Refusal> {
+    async fn beside(&self, subscriptions: &[Subscription], held: Held) -> Result<Beside, Refusal> {
         let ids: Vec<SubscriptionId> = subscriptions.iter().map(|subscription| subscription.id).collect();
-        Ok(self.inner.store.refusals_of(&ids).await?)
+        let mut endpoints: Vec<String> =
+            subscriptions.iter().map(|subscription| endpoint_key(&subscription.endpoint)).collect();
+        endpoints.sort_unstable();
+        endpoints.dedup();
+        let store = &self.inner.store;
+        Ok(Beside {
+            refusals: store.refusals_of(&ids).await?,
+            backlogs: store.backlogs_of(&endpoints).await?,
+            held,
+        })
     }
 
     /// The subscription of that id, or its tombstone, when the caller created it.

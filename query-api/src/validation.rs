@@ -40,6 +40,7 @@ impl QueryApi {
             endpoint_revision: Some(subscription.endpoint_revision),
             delivery: DeliveryId::of(subscription.id, EventIdentity::of("", &source, &id)),
             attempt: 0,
+            put_backs: 0,
             created: now,
             first_failure: None,
             last_outcome: None,

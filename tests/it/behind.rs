@@ -38,6 +38,7 @@ async fn deliver(producer: &Producer, to: &Subscription, position: i64, id: &str
         endpoint_revision: None,
         delivery: DeliveryId::of(to.id, event.identity()),
         attempt: 0,
+        put_backs: 0,
         created: Micros::now(),
         first_failure: None,
         last_outcome: None,

@@ -71,6 +71,7 @@ async fn deliver(world: &World, to: &Subscription, id: &str) {
         endpoint_revision: None,
         delivery: DeliveryId::of(to.id, event.identity()),
         attempt: 0,
+        put_backs: 0,
         created: Micros::now(),
         first_failure: None,
         last_outcome: None,

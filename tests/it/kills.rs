@@ -48,9 +48,9 @@ async fn subscribe(world: &World, endpoint: &str) -> Subscription {
         consumer: "/org/ttd".to_owned(),
         created_by: "/org/ttd".to_owned(),
     };
-    let id = store.create_subscription(&new).await.unwrap().0.id;
-    store.set_validated(id).await.unwrap();
-    store.subscription(id).await.unwrap().unwrap()
+    let new = store.create_subscription(&new).await.unwrap().0;
+    store.set_validated(new.proof()).await.unwrap();
+    store.subscription(new.id).await.unwrap().unwrap()
 }
 
 /// Appends a delivery of an event with this id, as a matcher or a tier would.
@@ -59,8 +59,11 @@ fn deliver(producer: &Producer, topic: &str, to: &Subscription, id: &str) -> Ack
     let headers = DeliveryHeaders {
         subscription: to.id,
         position: to.position,
+        mark: Some(to.mark),
+        endpoint_revision: None,
         delivery: DeliveryId::of(to.id, event.identity()),
         attempt: 0,
+        put_backs: 0,
         created: Micros::now(),
         first_failure: None,
         last_outcome: None,

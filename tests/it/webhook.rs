@@ -6,6 +6,7 @@ use event::address::AddressPolicy;
 use local_altinn::Reply;
 use platform_tests::{
     client::{Client, generic},
+    receiver::Script,
     wait::until,
     world::{ALL, RESOURCE, World},
 };
@@ -151,6 +152,51 @@ async fn an_endpoint_that_does_not_pass_its_validation_gets_no_events_until_it_d
         .await;
     assert_eq!(ids(), BTreeSet::from(["in-time".to_owned()]));
     platform.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_says_that_its_endpoint_is_overloaded_also_after_a_restart() {
+    let mut world = World::new("overloaded").await;
+    for (name, value) in
+        [("RETRY_DELAY_DIVISOR", "5"), ("PUSH_IN_FLIGHT_PER_ENDPOINT", "2"), ("PUSH_QUEUE_PER_ENDPOINT", "4")]
+    {
+        world.set(name, value);
+    }
+    let platform = world.start(ALL).await;
+    let client = world.client(platform.address());
+    let takes = std::time::Duration::from_millis(200);
+    world.receiver.script("overloaded", Script { takes, ..Script::default() });
+    let id = client.subscribe_and_wait(&world.receiver.url("overloaded")).await;
+    probe::changes_are_in_force(&world, &client).await;
+    let batch: Vec<Value> = (0..250).map(|n| generic(&format!("{n}"), "/party/1")).collect();
+    assert_eq!(client.publish_batch(&batch).await.status(), 200);
+    let waits = overloaded(&client, id, true).await;
+    assert!(waits["backlog"].as_i64().unwrap() > 0 && waits["backlogSeconds"].is_u64(), "{waits}");
+    platform.stop().await;
+    let platform = world.start(ALL).await;
+    let client = world.client(platform.address());
+    let waits = overloaded(&client, id, true).await;
+    assert!(waits["backlog"].as_i64().unwrap() > 0, "{waits}");
+    until("everything is delivered", || async {
+        let count = probe::delivered(&world, "overloaded").len();
+        if count == 250 { Ok(()) } else { Err(format!("{count} of 250")) }
+    })
+    .await;
+    let done = overloaded(&client, id, false).await;
+    assert_eq!((done.get("backlog"), done.get("backlogSeconds")), (None, None));
+    let list: Value = client.get("/events/api/v1/subscriptions").send().await.unwrap().json().await.unwrap();
+    assert!(list["subscriptions"].as_array().unwrap().iter().all(|one| one["overloaded"] == false));
+    platform.stop().await;
+}
+
+/// The subscription, once it says so.
+async fn overloaded(client: &Client, id: i64, is_so: bool) -> Value {
+    until("the subscription says whether its endpoint is overloaded", || async {
+        let answer = client.get(&format!("/events/api/v1/subscriptions/{id}")).send().await.unwrap();
+        let body: Value = answer.json().await.unwrap();
+        if body["overloaded"] == is_so { Ok(body) } else { Err(body.to_string()) }
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

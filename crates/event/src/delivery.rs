@@ -44,6 +44,8 @@ pub struct DeliveryHeaders {
     pub delivery: DeliveryId,
     /// Attempts made so far, skipped ones included.
     pub attempt: u8,
+    /// How often it was put back so far.
+    pub put_backs: u32,
     /// When it matched.
     pub created: Micros,
     /// When its first attempt failed.
@@ -74,9 +76,11 @@ impl DeliveryHeaders {
             ("created", self.created.0.to_string()),
             ("kind", self.kind.name().to_owned()),
         ];
+        let put_backs = (self.put_backs > 0).then(|| self.put_backs.to_string());
         let optional = [
             ("mark", self.mark.map(|mark| mark.to_string())),
             ("endpoint-revision", self.endpoint_revision.map(|revision| revision.to_string())),
+            ("put-backs", put_backs),
             ("first-failure", self.first_failure.map(|time| time.0.to_string())),
             ("last-outcome", self.last_outcome.clone()),
             ("traceparent", self.traceparent.clone()),
@@ -99,7 +103,12 @@ impl DeliveryHeaders {
             Some("validation") => DeliveryKind::Validation,
             Some(_) | None => return Err(HeaderError("kind")),
         };
+        let put_backs = match text("put-backs") {
+            Some(count) => read(Some(count), "put-backs")?,
+            None => 0,
+        };
         Ok(Self {
+            put_backs,
             subscription: SubscriptionId(read(text("subscription"), "subscription")?),
             position: read(text("position"), "position")?,
             mark: read_optional(text("mark"), "mark")?,
@@ -137,6 +146,7 @@ mod tests {
             endpoint_revision: Some(2),
             delivery: DeliveryId::of(SubscriptionId(7), EventIdentity(1)),
             attempt: 3,
+            put_backs: 2,
             created: Micros(1_000),
             first_failure: Some(Micros(2_000)),
             last_outcome: Some("500".into()),

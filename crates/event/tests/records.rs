@@ -25,6 +25,7 @@ fn the_headers_of_a_delivery_are_those_of_the_document() {
         endpoint_revision: Some(1),
         delivery: DeliveryId::of(subscription, EventIdentity(1)),
         attempt: 1,
+        put_backs: 1,
         created: Micros(1),
         first_failure: Some(Micros(1)),
         last_outcome: Some("x".into()),

@@ -13,9 +13,11 @@
 //! * [`deliveries`]: attempts and dead letters.
 //! * [`refusals`]: subscriptions whose events are refused.
 //! * [`starts`]: which groups have started, and where.
+//! * [`backlogs`]: endpoints that are slower than their events.
 
 #![warn(missing_docs)]
 
+pub mod backlogs;
 pub mod deliveries;
 pub mod dispatchers;
 pub mod error;
@@ -29,6 +31,7 @@ pub mod starts;
 pub mod subscriptions;
 pub mod write;
 
+pub use backlogs::EndpointBacklog;
 pub use deliveries::{AttemptRow, DeadLetter, DeadRow};
 pub use dispatchers::{Held, LEASE};
 pub use error::StoreError;

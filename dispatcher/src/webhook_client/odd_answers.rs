@@ -45,7 +45,7 @@ mod tests {
             }
             stream.write_all(&bytes).await.unwrap();
         });
-        let client = WebhookClient::new(AddressPolicy { allow_loopback: true }, 4).unwrap();
+        let client = WebhookClient::new(AddressPolicy { allow_loopback: true }, 4, 100).unwrap();
         let body = bytes::Bytes::from_static(b"{}");
         client.post(Request { address, body, delivery: DeliveryId(1), now: Micros(0) }).await
     }

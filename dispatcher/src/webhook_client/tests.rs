@@ -1,7 +1,5 @@
-use std::sync::Mutex;
-
 use axum::{Router, extract::State, http::HeaderMap as Headers, response::IntoResponse, routing::post};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpListener, sync::watch, task::JoinSet};
 
 use super::*;
 
@@ -40,7 +38,7 @@ async fn receiver(sink: Sink) -> (String, JoinSet<()>) {
 }
 
 fn client(allow_loopback: bool) -> WebhookClient {
-    WebhookClient::new(AddressPolicy { allow_loopback }, 4).unwrap()
+    WebhookClient::new(AddressPolicy { allow_loopback }, 4, 100).unwrap()
 }
 
 fn request(address: &str) -> Request {
@@ -112,4 +110,43 @@ async fn nobody_listening_is_no_connection() {
     let address = format!("http://{}/hook", listener.local_addr().unwrap());
     drop(listener);
     assert_eq!(client(true).post(request(&address)).await, Err(Fault::Connect));
+}
+
+/// Answers one request after the other on each connection; how many connections are open.
+async fn counting(open: &watch::Sender<usize>, tasks: &mut JoinSet<()>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/hook", listener.local_addr().unwrap());
+    let open = open.clone();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            open.send_modify(|open| *open += 1);
+            let open = open.clone();
+            connections.spawn(async move {
+                let mut buffer = vec![0; 4_096];
+                while socket.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                    socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                }
+                open.send_modify(|open| *open -= 1);
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn idle_sockets_are_bounded_over_all_hosts() {
+    let (open, mut count) = watch::channel(0);
+    let mut tasks = JoinSet::new();
+    let client = WebhookClient::new(AddressPolicy { allow_loopback: true }, 4, 3).unwrap();
+    for _ in 0..10 {
+        let address = counting(&open, &mut tasks).await;
+        for _ in 0..2 {
+            assert_eq!(client.post(request(&address)).await.unwrap().status, StatusCode::OK);
+        }
+    }
+    let bounded = count.wait_for(|open| *open <= 3);
+    assert!(tokio::time::timeout(Duration::from_secs(10), bounded).await.is_ok(), "too many stay open");
+    assert!(*open.borrow() > 0, "some stay open to be used again");
 }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use access::{Access, AccessSettings};
-use event::{AttemptRecord, DeliveryHeaders, Draft, Event, Subscription, topics, topics::Topics};
+use event::{
+    AttemptRecord, DeliveryHeaders, DeliveryId, DeliveryKind, Draft, Event, Micros, Subscription, topics,
+    topics::Topics,
+};
 use kafka_loop::{
     Budget, KafkaSettings, LedgerOptions, Outgoing, Producer, Record, Source, admin, admin::TopicOverrides,
     groups, open_ledger,
@@ -140,17 +143,16 @@ impl Harness {
         self.store.subscription(new.id).await.unwrap().unwrap()
     }
 
+    /// A validated subscription of `/org/ttd` for events of one type.
+    pub(crate) async fn subscribe_to(&self, kind: &str, endpoint: &str) -> Subscription {
+        let new = NewSubscription { type_filter: Some(kind.to_owned()), ..wish("/org/ttd", endpoint) };
+        let new = self.store.create_subscription(&new).await.unwrap().0;
+        self.store.set_validated(new.proof()).await.unwrap();
+        self.store.subscription(new.id).await.unwrap().unwrap()
+    }
+
     pub(crate) async fn create(&self, consumer: &str, endpoint: &str) -> Subscription {
-        let new = NewSubscription {
-            endpoint: endpoint.to_owned(),
-            source_filter: None,
-            resource_filter: Some(RESOURCE.to_owned()),
-            subject_filter: None,
-            type_filter: None,
-            include_subunits: false,
-            consumer: consumer.to_owned(),
-            created_by: consumer.to_owned(),
-        };
+        let new = wish(consumer, endpoint);
         self.store.create_subscription(&new).await.unwrap().0
     }
 
@@ -192,6 +194,27 @@ impl Harness {
             headers: &headers,
         };
         self.producer.send(out).await.unwrap();
+    }
+
+    /// Appends the validation of a subscription, as the API would.
+    pub(crate) async fn validate(&self, subscription: &Subscription) {
+        let headers = DeliveryHeaders {
+            subscription: subscription.id,
+            position: subscription.position,
+            mark: Some(subscription.mark),
+            endpoint_revision: Some(subscription.endpoint_revision),
+            delivery: DeliveryId(u128::from(subscription.id.0.unsigned_abs())),
+            attempt: 0,
+            put_backs: 0,
+            created: Micros::now(),
+            first_failure: None,
+            last_outcome: None,
+            kind: DeliveryKind::Validation,
+            traceparent: None,
+            reason: None,
+        };
+        let body = br#"{"specversion":"1.0","id":"v","source":"https://x/subscriptions/1","type":"platform.events.validatesubscription"}"#;
+        self.deliver(&headers, body).await;
     }
 
     /// Reads a topic from its start, in the name of the group that projects it.
@@ -276,19 +299,41 @@ pub(crate) async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+fn wish(consumer: &str, endpoint: &str) -> NewSubscription {
+    NewSubscription {
+        endpoint: endpoint.to_owned(),
+        source_filter: None,
+        resource_filter: Some(RESOURCE.to_owned()),
+        subject_filter: None,
+        type_filter: None,
+        include_subunits: false,
+        consumer: consumer.to_owned(),
+        created_by: consumer.to_owned(),
+    }
+}
+
 /// An event of [`RESOURCE`].
 pub(crate) fn event(id: &str) -> Event {
-    event_about(id, 50_001_337)
+    event_of("test.happened", id)
 }
 
 /// An event of [`RESOURCE`] about a party.
 pub(crate) fn event_about(id: &str, party: i64) -> Event {
+    event_with("test.happened", party, id)
+}
+
+/// An event of [`RESOURCE`] of another type.
+pub(crate) fn event_of(kind: &str, id: &str) -> Event {
+    event_with(kind, 50_001_337, id)
+}
+
+fn event_with(kind: &str, party: i64, id: &str) -> Event {
     let mut draft = Draft::new();
     for (name, value) in [
         ("specversion", "1.0"),
         ("id", id),
         ("source", "https://ttd.example.com/source"),
-        ("type", "test.happened"),
+        ("type", kind),
         ("subject", &format!("/party/{party}")),
         ("resource", RESOURCE),
     ] {

@@ -21,6 +21,7 @@ fn matched(subscription: &Subscription, id: &str) -> DeliveryHeaders {
         endpoint_revision: None,
         delivery: DeliveryId::of(subscription.id, event(id).identity()),
         attempt: 0,
+        put_backs: 0,
         created: Micros::now(),
         first_failure: None,
         last_outcome: None,

@@ -18,6 +18,7 @@ fn headers(subscription: &Subscription, number: u128) -> DeliveryHeaders {
         endpoint_revision: None,
         delivery: DeliveryId(number),
         attempt: 0,
+        put_backs: 0,
         created: Micros::now(),
         first_failure: None,
         last_outcome: None,

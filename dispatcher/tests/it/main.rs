@@ -9,6 +9,10 @@ mod journal;
 #[cfg(test)]
 mod matching;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod parked;
 #[cfg(test)]
 mod push;
@@ -16,5 +20,7 @@ mod push;
 mod rebalance;
 #[cfg(test)]
 mod retry;
+#[cfg(test)]
+mod strangers;
 #[cfg(test)]
 mod subunits;

@@ -13,6 +13,7 @@ fn headers(subscription: &Subscription) -> DeliveryHeaders {
         endpoint_revision: None,
         delivery: DeliveryId::of(subscription.id, event("one").identity()),
         attempt: 0,
+        put_backs: 0,
         created: Micros::now(),
         first_failure: None,
         last_outcome: None,

@@ -14,6 +14,7 @@ fn headers(subscription: &Subscription, kind: DeliveryKind) -> DeliveryHeaders {
         endpoint_revision: None,
         delivery: DeliveryId::of(subscription.id, event("one").identity()),
         attempt: 0,
+        put_backs: 0,
         created: Micros::now(),
         first_failure: None,
         last_outcome: None,

@@ -25,6 +25,7 @@ async fn deliver_all(harness: &Harness, to: &[Subscription]) {
                 endpoint_revision: None,
                 delivery: DeliveryId::of(subscription.id, event.identity()),
                 attempt: 0,
+                put_backs: 0,
                 created: Micros::now(),
                 first_failure: None,
                 last_outcome: None,
