@@ -33,6 +33,7 @@ pub mod producer;
 mod pulse;
 mod recall;
 pub mod record;
+mod reports;
 pub mod settings;
 pub mod starts;
 mod watch;

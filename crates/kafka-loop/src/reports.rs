@@ -1,0 +1,140 @@
+//! The meeting point of a loop, its consumer's rebalance callback (on the same thread) and its committer.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use rdkafka::error::KafkaError as ClientError;
+
+/// A partition by its topic's full name.
+pub(crate) type Place = (Arc<str>, i32);
+
+/// A position with the metadata that goes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CommitPoint {
+    pub(crate) offset: i64,
+    pub(crate) metadata: String,
+}
+
+/// What a rebalance did.
+#[derive(Clone, Debug)]
+pub(crate) enum Report {
+    Assigned(Vec<(String, i32)>),
+    Revoked(Vec<(String, i32)>),
+    /// A commit that the loop did not wait for was refused: positions have to be committed again.
+    CommitFailed,
+}
+
+/// Whom the callback asks when partitions are taken away.
+pub(crate) trait Revoked: Send + Sync {
+    /// Nothing of them may be started from now on.
+    fn release(&self, places: &[Place]);
+    /// They are given up now: what is still to be committed.
+    fn close(&self, places: &[Place]) -> Vec<(Place, CommitPoint)>;
+}
+
+/// The meeting point of the loop, its callback (on the same thread) and its committer.
+#[derive(Clone, Default)]
+pub(crate) struct Reports(Arc<(Mutex<Shared>, Condvar)>);
+
+#[derive(Default)]
+struct Shared {
+    reports: Vec<Report>,
+    commits: BTreeMap<(String, i32), CommitPoint>,
+    revoked: Option<Arc<dyn Revoked>>,
+    committing: bool,
+}
+
+impl Reports {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing of this client's is committed, and nobody asked, any more. Whom it asked.
+    pub(crate) fn abandon(&self) -> Option<Arc<dyn Revoked>> {
+        let mut shared = self.lock();
+        shared.commits.clear();
+        shared.revoked.take()
+    }
+
+    /// Gives up what another client held: whom that one asked is asked from now on.
+    pub(crate) fn inherit(&self, held: BTreeSet<(String, i32)>, revoked: Option<Arc<dyn Revoked>>) {
+        if let Some(revoked) = &revoked {
+            let places: Vec<Place> =
+                held.iter().map(|(topic, partition)| (Arc::from(topic.as_str()), *partition)).collect();
+            revoked.release(&places);
+            // Nobody can commit it any more.
+            drop(revoked.close(&places));
+        }
+        let mut shared = self.lock();
+        shared.revoked = revoked;
+        shared.reports.push(Report::Revoked(held.into_iter().collect()));
+    }
+
+    pub(crate) fn push(&self, report: Report) {
+        self.lock().reports.push(report);
+    }
+
+    pub(crate) fn take(&self) -> Vec<Report> {
+        std::mem::take(&mut self.lock().reports)
+    }
+
+    /// Whom to ask for what must be committed when partitions are taken away.
+    pub(crate) fn on_revoke(&self, revoked: Arc<dyn Revoked>) {
+        self.lock().revoked = Some(revoked);
+    }
+
+    /// Gives partitions up: what must be committed of them. Waits for a commit that is on its way, which holds older positions.
+    pub(crate) fn give_up(&self, places: &[Place]) -> Vec<(Place, CommitPoint)> {
+        let revoked = self.lock().revoked.clone();
+        if let Some(revoked) = &revoked {
+            revoked.release(places);
+        }
+        self.wait_for_commit();
+        match revoked {
+            Some(revoked) => revoked.close(places),
+            None => {
+                let mut shared = self.lock();
+                let kept = |(topic, partition): &Place| {
+                    let point = shared.commits.remove(&(topic.to_string(), *partition))?;
+                    Some(((Arc::clone(topic), *partition), point))
+                };
+                places.iter().filter_map(kept).collect()
+            }
+        }
+    }
+
+    /// What must be committed should this partition be taken away in the next poll.
+    pub(crate) fn set_commit(&self, place: &Place, point: CommitPoint) {
+        self.lock().commits.insert((place.0.to_string(), place.1), point);
+    }
+
+    pub(crate) fn clear_commit(&self, place: &Place) {
+        self.lock().commits.remove(&(place.0.to_string(), place.1));
+    }
+
+    pub(crate) fn is_committing(&self) -> bool {
+        self.lock().committing
+    }
+
+    pub(crate) fn commit_begins(&self) {
+        self.lock().committing = true;
+    }
+
+    pub(crate) fn commit_ended(&self, result: Result<(), ClientError>) {
+        let mut shared = self.lock();
+        shared.committing = false;
+        if let Err(error) = result {
+            tracing::debug!(%error, "positions were not committed; they are committed again");
+            shared.reports.push(Report::CommitFailed);
+        }
+        self.0.1.notify_all();
+    }
+
+    /// Waits until no commit is on its way.
+    pub(crate) fn wait_for_commit(&self) {
+        let waited = self.0.1.wait_while(self.lock(), |shared| shared.committing);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
