@@ -5,7 +5,7 @@
 //! at what must end the loop, rebalance reports in, commits out, then one poll, or, with the budget used up, a wait for
 //! something to settle. Polling comes last so that nothing is taken that the earlier steps would refuse.
 //!
-//! Bounds: [`Budget`] counts unfinished records and bytes in all, `per_partition` those of one partition; how far the records
+//! Bounds: [`Budget`](crate::Budget) counts unfinished records and bytes in all, `per_partition` those of one partition; how far the records
 //! behind an unfinished one have gone is not bounded, because it costs nothing. A short shortage (≤ [`PATIENCE`]) is waited out
 //! without polling, because pausing throws away what was fetched ahead; a longer one pauses and keeps polling, so that the group
 //! never expels us.
