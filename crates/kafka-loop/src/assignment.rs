@@ -76,6 +76,10 @@ impl Assignment {
 }
 
 impl Revoked for Assignment {
+    fn held(&self) -> Vec<Place> {
+        self.0.own.open_places()
+    }
+
     fn release(&self, places: &[Place]) {
         let gone = self.of_first_topic(places);
         // First the list, then the holds: a follower that opens a partition meanwhile looks at the list afterwards.

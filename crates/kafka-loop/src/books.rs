@@ -312,6 +312,13 @@ impl Books {
         ours.map(|entry| entry.place.1).collect()
     }
 
+    /// All partitions that are ours.
+    pub(crate) fn open_places(&self) -> Vec<Place> {
+        let pages = self.lock();
+        let ours = pages.entries.iter().filter(|entry| entry.ledger.is_some());
+        ours.map(|entry| entry.place.clone()).collect()
+    }
+
     /// Whether a partition is paused because too much of it is in hand, or because the journal is being read for it.
     pub(crate) fn is_paused(&self, place: &Place) -> bool {
         let pages = self.lock();

@@ -106,6 +106,9 @@ pub(crate) fn commit<'a>(
     if list.count() == 0 { Ok(()) } else { consumer.commit(&list, CommitMode::Sync) }
 }
 
+/// Partitions by topic and number, and what was committed of them.
+type Committed = Vec<(String, i32, CommitPoint)>;
+
 /// One group member with what its loop needs to know about it. Lives on the loop's thread.
 pub(crate) struct Member {
     /// Ends before the consumer, so that the consumer is closed on the loop's thread.
@@ -270,18 +273,15 @@ impl Member {
         Ok(())
     }
 
-    /// Committed positions with their metadata; every partition must have one. Nothing, when no answer is to be had: then the
-    /// client is made anew, and nothing is ours.
-    pub(crate) fn committed(
-        &mut self,
-        places: &[(String, i32)],
-    ) -> Result<Vec<(String, i32, CommitPoint)>, LoopError> {
+    /// Committed positions with their metadata; every partition must have one. `None`, when no answer is to be had: then the
+    /// client is made anew, nothing is ours, and what the old client reported counts no more.
+    pub(crate) fn committed(&mut self, places: &[(String, i32)]) -> Result<Option<Committed>, LoopError> {
         let mut list = TopicPartitionList::new();
         for (topic, partition) in places {
             list.add_partition(topic, *partition);
         }
         let asked = patiently(|| self.consumer.committed_offsets(list.clone(), ASK));
-        let Some(committed) = self.unless_silent(asked)? else { return Ok(Vec::new()) };
+        let Some(committed) = self.unless_silent(asked)? else { return Ok(None) };
         let mut points = Vec::new();
         for element in committed.elements() {
             let (topic, partition) = (element.topic().to_owned(), element.partition());
@@ -291,10 +291,10 @@ impl Member {
             };
             points.push((topic, partition, CommitPoint { offset, metadata: element.metadata().to_owned() }));
         }
-        Ok(points)
+        Ok(Some(points))
     }
 
-    /// The oldest offset that each partition keeps; nothing, as for [`Member::committed`].
+    /// The oldest offset that each partition keeps; nothing when no answer is to be had, as for [`Member::committed`].
     pub(crate) fn oldest(&mut self, places: &[(String, i32)]) -> Result<Vec<(i32, i64)>, LoopError> {
         let mut asked = TopicPartitionList::new();
         for (topic, partition) in places {

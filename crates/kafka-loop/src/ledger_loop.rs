@@ -241,7 +241,8 @@ impl LoopState {
         for report in reports {
             match report {
                 Report::Assigned(places) => {
-                    let points = self.member.committed(&places)?;
+                    // Without an answer the client is a new one, and the rest was told by the old one.
+                    let Some(points) = self.member.committed(&places)? else { break };
                     self.open(points)?;
                 }
                 // The callback has closed them.
@@ -307,7 +308,7 @@ impl LoopState {
         if new.is_empty() {
             return Ok(());
         }
-        let points = self.member.committed(&new)?;
+        let Some(points) = self.member.committed(&new)? else { return Ok(()) };
         let starts: Vec<_> = points.iter().map(|(t, p, point)| (t.clone(), *p, point.offset)).collect();
         self.member.start_at(&starts, false)?;
         self.followed.extend(points.iter().map(|(_, partition, _)| *partition));

@@ -28,6 +28,8 @@ pub(crate) enum Report {
 
 /// Whom the callback asks when partitions are taken away.
 pub(crate) trait Revoked: Send + Sync {
+    /// What is ours, as the loop has it: the client may have lost some of it without a word.
+    fn held(&self) -> Vec<Place>;
     /// Nothing of them may be started from now on.
     fn release(&self, places: &[Place]);
     /// They are given up now: what is still to be committed.
@@ -58,9 +60,10 @@ impl Reports {
         shared.revoked.take()
     }
 
-    /// Gives up what another client held: whom that one asked is asked from now on.
-    pub(crate) fn inherit(&self, held: BTreeSet<(String, i32)>, revoked: Option<Arc<dyn Revoked>>) {
+    /// Gives up what another client held, by its own word or by the loop's: whom that one asked is asked from now on.
+    pub(crate) fn inherit(&self, mut held: BTreeSet<(String, i32)>, revoked: Option<Arc<dyn Revoked>>) {
         if let Some(revoked) = &revoked {
+            held.extend(revoked.held().into_iter().map(|(topic, partition)| (topic.to_string(), partition)));
             let places: Vec<Place> =
                 held.iter().map(|(topic, partition)| (Arc::from(topic.as_str()), *partition)).collect();
             revoked.release(&places);
@@ -136,5 +139,37 @@ impl Reports {
     pub(crate) fn wait_for_commit(&self) {
         let waited = self.0.1.wait_while(self.lock(), |shared| shared.committing);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A loop that holds these partitions until they are closed.
+    struct Holds(Mutex<Vec<Place>>);
+
+    impl Revoked for Holds {
+        fn held(&self) -> Vec<Place> {
+            self.0.lock().unwrap().clone()
+        }
+
+        fn release(&self, _: &[Place]) {}
+
+        fn close(&self, places: &[Place]) -> Vec<(Place, CommitPoint)> {
+            self.0.lock().unwrap().retain(|place| !places.contains(place));
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn with_a_client_goes_all_that_its_loop_holds_also_what_the_client_does_not_tell_of() {
+        let place = |partition| (Arc::from("topic"), partition);
+        let holds = Arc::new(Holds(Mutex::new(vec![place(1), place(2)])));
+        let reports = Reports::default();
+        reports.inherit([("topic".to_owned(), 1)].into(), Some(Arc::clone(&holds) as Arc<dyn Revoked>));
+        assert!(holds.held().is_empty());
+        let told = reports.take();
+        assert!(matches!(&told[..], [Report::Revoked(places)] if places.len() == 2), "{told:?}");
     }
 }
