@@ -16,6 +16,7 @@ use platform_tests::{
     world::{RESOURCE, World},
 };
 use serde_json::{Value, json};
+use store::Store;
 
 use crate::probe;
 
@@ -102,6 +103,15 @@ fn dashed(to: &Subscription) -> String {
     uuid::Uuid::from_u128(to.mark.0).to_string()
 }
 
+/// The subscription's row; a connection of the pool may have died with the server.
+async fn row(store: &Store, id: SubscriptionId) -> Subscription {
+    until("the subscription's row is there", || async {
+        let found = store.subscription(id).await.map_err(|error| error.to_string())?;
+        found.ok_or_else(|| "it is not".to_owned())
+    })
+    .await
+}
+
 /// Subscribes, as soon as the database is there; the number.
 async fn subscribe(client: &Client, endpoint: &str) -> SubscriptionId {
     until("a subscription is made", || async {
@@ -131,7 +141,7 @@ async fn a_number_that_is_given_again_sends_nothing_to_the_wrong_endpoint_and_va
     server.remember().await;
     let lost = subscribe(&client, &world.receiver.url("lost")).await;
     client.validated(lost.0).await;
-    let lost = store.subscription(lost).await.unwrap().unwrap();
+    let lost = row(&store, lost).await;
     its_validation_is_projected(&world, &lost).await;
 
     // When the dispatcher looks again, the new server has as many changes as the old one had: only its history tells.
@@ -153,7 +163,7 @@ async fn a_number_that_is_given_again_sends_nothing_to_the_wrong_endpoint_and_va
     })
     .await;
     its_validation_is_projected(&world, &lost).await;
-    let now = store.subscription(other).await.unwrap().unwrap();
+    let now = row(&store, other).await;
     assert!(!now.validated && now.mark != lost.mark);
     hook.always(Reply::status(200));
     client.validated(other.0).await;

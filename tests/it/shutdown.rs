@@ -37,10 +37,13 @@ fn a_bad_configuration_lists_all_mistakes_and_exits_64() {
 #[test]
 fn kafka_that_does_not_answer_ends_the_start_with_a_sentence_and_code_1() {
     let dead = platform_tests::process::free_port().to_string();
+    let nobody = "http://127.0.0.1:9/";
     let output = Command::new(binary())
         .args(["run", "--services", "ingest"])
         .env_clear()
         .envs([("KAFKA_BROKERS", dead.as_str()), ("LISTEN", "127.0.0.1:0"), ("ADMIN_LISTEN", "127.0.0.1:0")])
+        .envs(["OPENID_WELL_KNOWN_ENDPOINT", "AUTHORIZATION_API", "REGISTER_API"].map(|name| (name, nobody)))
+        .env("PLATFORM_CERTIFICATES", format!("{nobody}{{issuer}}"))
         .stdin(Stdio::null())
         .output()
         .unwrap();

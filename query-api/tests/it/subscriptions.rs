@@ -117,7 +117,7 @@ async fn a_subscription_is_created_once_read_listed_and_deleted_by_its_creator()
         "id": id, "endPoint": "https://Hooks.Example.no:443/a?code=%7e1",
         "calls": "https://hooks.example.no/a?code=%7e1", "resourceFilter": RESOURCE,
         "subjectFilter": "/party/1", "includeSubunits": false, "consumer": "/org/ttd", "createdBy": "/org/ttd",
-        "created": shown["created"], "validated": false, "inForce": true, "position": 1,
+        "created": shown["created"], "validated": false, "inForce": true, "position": 1, "overloaded": false,
     });
     assert_eq!(shown, expected);
     assert_eq!(made.header("location"), format!("{PATH}/{id}"));
