@@ -73,6 +73,8 @@ struct Pages {
     by_name: BTreeMap<Place, usize>,
     in_hand: Budget,
     dropped: Option<(Place, i64)>,
+    /// Nothing is taken any more.
+    stopped: bool,
 }
 
 /// A partition, now or earlier ours.
@@ -167,7 +169,8 @@ impl Books {
     /// Nothing is ours yet. `per_partition`: see [`crate::LedgerOptions`].
     pub(crate) fn new(per_partition: Option<usize>, journal: Option<Journal>) -> Arc<Self> {
         let in_hand = Budget { records: 0, bytes: 0 };
-        let pages = Pages { entries: Vec::new(), by_name: BTreeMap::new(), in_hand, dropped: None };
+        let (entries, by_name) = (Vec::new(), BTreeMap::new());
+        let pages = Pages { entries, by_name, in_hand, dropped: None, stopped: false };
         Arc::new(Self { per_partition, journal, pages: Mutex::new(pages), settled: Condvar::new() })
     }
 
@@ -231,6 +234,8 @@ impl Books {
         let mut last = Vec::new();
         for entry in self.lock().entries.iter_mut().filter(|entry| which(&entry.place)) {
             entry.hold.end();
+            // Also what was committed already: that commit may have been refused, and we not have been told yet.
+            entry.committed = None;
             last.extend(entry.news(marks.as_ref()));
             entry.ledger = None;
             entry.paused = false;
@@ -242,6 +247,9 @@ impl Books {
     /// be handed out: an earlier owner settled it, or its partition is not ours.
     pub(crate) fn take(self: &Arc<Self>, place: &Place, record: &Record) -> Option<(Settle, bool)> {
         let pages = &mut *self.lock();
+        if pages.stopped {
+            return None;
+        }
         let index = pages.by_name.get(place).copied()?;
         let entry = pages.entries.get_mut(index).filter(|entry| !entry.marked.waits())?;
         let ledger = entry.ledger.as_mut()?;
@@ -310,6 +318,11 @@ impl Books {
         let pages = self.lock();
         let ours = pages.entries.iter().filter(|entry| entry.ledger.is_some() && *entry.place.0 == *topic);
         ours.map(|entry| entry.place.1).collect()
+    }
+
+    /// From now on what is in hand only becomes less.
+    pub(crate) fn stop(&self) {
+        self.lock().stopped = true;
     }
 
     /// All partitions that are ours.

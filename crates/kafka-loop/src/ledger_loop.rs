@@ -359,6 +359,8 @@ impl LoopState {
     /// No more records; those in hand may finish, also those of who follows us; then commit and leave.
     fn finish(&mut self) -> Result<(), LoopError> {
         self.out = None;
+        // Who follows us may not have seen the stop yet; what it took after our last commit nobody would commit.
+        self.assignment.all().iter().for_each(|books| books.stop());
         let until = Instant::now() + STOP_WITHIN;
         while self.in_hand() > 0 && Instant::now() < until {
             self.member.pause_all();
@@ -376,12 +378,21 @@ impl LoopState {
                 "records were in hand at the end; they come again"
             );
         }
-        if self.leads() {
+        if self.leads() { self.commit_the_rest(until) } else { Ok(()) }
+    }
+
+    /// Commits what moved, again while the broker refuses it in a rebalance: it takes it once that is over.
+    fn commit_the_rest(&mut self, until: Instant) -> Result<(), LoopError> {
+        loop {
             let moved = self.moved();
-            if let Err(error) = self.member.committer.commit(&moved) {
+            let Err(error) = self.member.committer.commit(&moved) else { return Ok(()) };
+            self.forget_commits();
+            if Instant::now() >= until {
                 tracing::info!(group = self.member.group, %error, "positions were not committed; records are repeated");
+                return Ok(());
             }
+            self.member.pause_all();
+            self.poll(POLL)?;
         }
-        Ok(())
     }
 }
