@@ -1,6 +1,6 @@
 //! Events and subscriptions like those of production: about 420 bytes an event, one party each.
 
-use event::{DeliveryHeaders, DeliveryId, DeliveryKind, Event, Micros, Subscription};
+use event::{DeliveryHeaders, DeliveryId, Event, Micros, Subscription};
 
 /// The resource of the app whose events the feeds hold.
 pub(crate) const APP: &str = "urn:altinn:resource:app_ttd_apps-test";
@@ -37,21 +37,7 @@ pub(crate) fn number_in(json: &str, run: &str) -> Option<usize> {
 
 /// The headers of the delivery of an event to a subscription.
 pub(crate) fn delivery(subscription: &Subscription, event: &Event) -> DeliveryHeaders {
-    DeliveryHeaders {
-        subscription: subscription.id,
-        position: subscription.position,
-        mark: Some(subscription.mark),
-        endpoint_revision: None,
-        delivery: DeliveryId::of(subscription.id, event.identity()),
-        attempt: 0,
-        put_backs: 0,
-        created: Micros::now(),
-        first_failure: None,
-        last_outcome: None,
-        kind: DeliveryKind::Event,
-        traceparent: None,
-        reason: None,
-    }
+    DeliveryHeaders::first(subscription, DeliveryId::of(subscription.id, event.identity()), Micros::now())
 }
 
 #[cfg(test)]

@@ -34,19 +34,13 @@ impl QueryApi {
             "specversion": "1.0", "id": id, "source": source, "type": "platform.events.validatesubscription",
         });
         let headers = DeliveryHeaders {
-            subscription: subscription.id,
-            position: subscription.position,
-            mark: Some(subscription.mark),
             endpoint_revision: Some(subscription.endpoint_revision),
-            delivery: DeliveryId::of(subscription.id, EventIdentity::of("", &source, &id)),
-            attempt: 0,
-            put_backs: 0,
-            created: now,
-            first_failure: None,
-            last_outcome: None,
             kind: DeliveryKind::Validation,
-            traceparent: None,
-            reason: None,
+            ..DeliveryHeaders::first(
+                subscription,
+                DeliveryId::of(subscription.id, EventIdentity::of("", &source, &id)),
+                now,
+            )
         };
         let (pairs, key, value) =
             (headers.to_pairs(), endpoint_key(&subscription.endpoint), body.to_string());

@@ -1,6 +1,6 @@
 //! A dispatcher that is behind with its subscriptions neither drops nor misdirects a delivery.
 
-use event::{DeliveryHeaders, DeliveryId, DeliveryKind, Event, Micros, Subscription, topics::DELIVERIES};
+use event::{DeliveryHeaders, DeliveryId, Event, Micros, Subscription, topics::DELIVERIES};
 use kafka_loop::{Outgoing, Producer};
 use platform_tests::{
     client::generic,
@@ -32,19 +32,8 @@ async fn subscribe(store: &Store, endpoint: &str) -> Subscription {
 async fn deliver(producer: &Producer, to: &Subscription, position: i64, id: &str, partition: i32) {
     let event = Event::parse(generic(id, "/party/1").to_string().as_bytes()).unwrap();
     let headers = DeliveryHeaders {
-        subscription: to.id,
         position,
-        mark: Some(to.mark),
-        endpoint_revision: None,
-        delivery: DeliveryId::of(to.id, event.identity()),
-        attempt: 0,
-        put_backs: 0,
-        created: Micros::now(),
-        first_failure: None,
-        last_outcome: None,
-        kind: DeliveryKind::Event,
-        traceparent: None,
-        reason: None,
+        ..DeliveryHeaders::first(to, DeliveryId::of(to.id, event.identity()), Micros::now())
     };
     let pairs = headers.to_pairs();
     let headers: Vec<(&str, &[u8])> = pairs.iter().map(|(name, value)| (*name, value.as_bytes())).collect();

@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, process::Command};
 
-use event::{DeliveryHeaders, DeliveryId, DeliveryKind, Event, Micros, Subscription, SubscriptionId, topics};
+use event::{DeliveryHeaders, DeliveryId, Event, Micros, Subscription, SubscriptionId, topics};
 use kafka_loop::Outgoing;
 use local_altinn::Reply;
 use local_stack::{Stack, StackOptions};
@@ -65,21 +65,7 @@ impl Server {
 /// The delivery of an event that matched a subscription.
 async fn deliver(world: &World, to: &Subscription, id: &str) {
     let event = Event::parse(generic(id, "/party/1").to_string().as_bytes()).unwrap();
-    let headers = DeliveryHeaders {
-        subscription: to.id,
-        position: to.position,
-        mark: Some(to.mark),
-        endpoint_revision: None,
-        delivery: DeliveryId::of(to.id, event.identity()),
-        attempt: 0,
-        put_backs: 0,
-        created: Micros::now(),
-        first_failure: None,
-        last_outcome: None,
-        kind: DeliveryKind::Event,
-        traceparent: None,
-        reason: None,
-    };
+    let headers = DeliveryHeaders::first(to, DeliveryId::of(to.id, event.identity()), Micros::now());
     let pairs = headers.to_pairs();
     let headers: Vec<(&str, &[u8])> = pairs.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     let value = event.json().as_bytes();

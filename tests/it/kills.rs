@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use event::{
-    DeliveryHeaders, DeliveryId, DeliveryKind, Micros, Subscription,
+    DeliveryHeaders, DeliveryId, Micros, Subscription,
     topics::{DELIVERIES, DUE},
 };
 use kafka_loop::{Ack, Outgoing, Producer, admin, groups};
@@ -56,21 +56,7 @@ async fn subscribe(world: &World, endpoint: &str) -> Subscription {
 /// Appends a delivery of an event with this id, as a matcher or a tier would.
 fn deliver(producer: &Producer, topic: &str, to: &Subscription, id: &str) -> Ack {
     let event = event::Event::parse(generic(id, "/party/1").to_string().as_bytes()).unwrap();
-    let headers = DeliveryHeaders {
-        subscription: to.id,
-        position: to.position,
-        mark: Some(to.mark),
-        endpoint_revision: None,
-        delivery: DeliveryId::of(to.id, event.identity()),
-        attempt: 0,
-        put_backs: 0,
-        created: Micros::now(),
-        first_failure: None,
-        last_outcome: None,
-        kind: DeliveryKind::Event,
-        traceparent: None,
-        reason: None,
-    };
+    let headers = DeliveryHeaders::first(to, DeliveryId::of(to.id, event.identity()), Micros::now());
     let pairs = headers.to_pairs();
     let headers: Vec<(&str, &[u8])> = pairs.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     let (key, value) = (to.endpoint.as_bytes(), event.json().as_bytes());

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{DeliveryId, SubscriptionId, SubscriptionMark},
     instant::Micros,
+    subscription::Subscription,
 };
 
 /// What a delivery carries.
@@ -66,6 +67,25 @@ pub struct DeliveryHeaders {
 pub struct HeaderError(pub &'static str);
 
 impl DeliveryHeaders {
+    /// Of an event that has just matched a subscription, before its first attempt.
+    pub fn first(subscription: &Subscription, delivery: DeliveryId, now: Micros) -> Self {
+        Self {
+            subscription: subscription.id,
+            position: subscription.position,
+            mark: Some(subscription.mark),
+            endpoint_revision: None,
+            delivery,
+            attempt: 0,
+            put_backs: 0,
+            created: now,
+            first_failure: None,
+            last_outcome: None,
+            kind: DeliveryKind::Event,
+            traceparent: None,
+            reason: None,
+        }
+    }
+
     /// The headers as they are written, in a fixed order.
     pub fn to_pairs(&self) -> Vec<(&'static str, String)> {
         let mut pairs = vec![

@@ -199,19 +199,13 @@ impl Harness {
     /// Appends the validation of a subscription, as the API would.
     pub(crate) async fn validate(&self, subscription: &Subscription) {
         let headers = DeliveryHeaders {
-            subscription: subscription.id,
-            position: subscription.position,
-            mark: Some(subscription.mark),
             endpoint_revision: Some(subscription.endpoint_revision),
-            delivery: DeliveryId(u128::from(subscription.id.0.unsigned_abs())),
-            attempt: 0,
-            put_backs: 0,
-            created: Micros::now(),
-            first_failure: None,
-            last_outcome: None,
             kind: DeliveryKind::Validation,
-            traceparent: None,
-            reason: None,
+            ..DeliveryHeaders::first(
+                subscription,
+                DeliveryId(u128::from(subscription.id.0.unsigned_abs())),
+                Micros::now(),
+            )
         };
         let body = br#"{"specversion":"1.0","id":"v","source":"https://x/subscriptions/1","type":"platform.events.validatesubscription"}"#;
         self.deliver(&headers, body).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use event::{DeliveryHeaders, DeliveryId, DeliveryKind, Micros, Subscription, topics};
+use event::{DeliveryHeaders, DeliveryId, Micros, Subscription, topics};
 use kafka_loop::groups;
 use local_altinn::{Mode, Reply};
 use tokio::task::JoinSet;
@@ -14,21 +14,7 @@ const NEVER: (&str, &str) = ("SUBSCRIPTIONS_POLL_MS", "3600000");
 
 /// The delivery of an event to a subscription, as it was when it matched.
 fn matched(subscription: &Subscription, id: &str) -> DeliveryHeaders {
-    DeliveryHeaders {
-        subscription: subscription.id,
-        position: subscription.position,
-        mark: Some(subscription.mark),
-        endpoint_revision: None,
-        delivery: DeliveryId::of(subscription.id, event(id).identity()),
-        attempt: 0,
-        put_backs: 0,
-        created: Micros::now(),
-        first_failure: None,
-        last_outcome: None,
-        kind: DeliveryKind::Event,
-        traceparent: None,
-        reason: None,
-    }
+    DeliveryHeaders::first(subscription, DeliveryId::of(subscription.id, event(id).identity()), Micros::now())
 }
 
 /// What the rows of dispatchers have said, in this order, from now on.

@@ -2,8 +2,7 @@
 //! here in each state in which a kill between two appends leaves it.
 
 use event::{
-    AttemptOutcome, AttemptRecord, DeliveryHeaders, DeliveryId, DeliveryKind, Micros, Subscription, topics,
-    topics::Topics,
+    AttemptOutcome, AttemptRecord, DeliveryHeaders, DeliveryId, Micros, Subscription, topics, topics::Topics,
 };
 use kafka_loop::{Outgoing, groups, whole};
 use local_altinn::{Reply, Webhook};
@@ -11,21 +10,7 @@ use local_altinn::{Reply, Webhook};
 use crate::harness::{Harness, PATIENCE, event, wait_until};
 
 fn headers(subscription: &Subscription, number: u128) -> DeliveryHeaders {
-    DeliveryHeaders {
-        subscription: subscription.id,
-        position: subscription.position,
-        mark: Some(subscription.mark),
-        endpoint_revision: None,
-        delivery: DeliveryId(number),
-        attempt: 0,
-        put_backs: 0,
-        created: Micros::now(),
-        first_failure: None,
-        last_outcome: None,
-        kind: DeliveryKind::Event,
-        traceparent: None,
-        reason: None,
-    }
+    DeliveryHeaders::first(subscription, DeliveryId(number), Micros::now())
 }
 
 /// Appends what a dispatcher told about the first attempt at a delivery before it died.

@@ -1,6 +1,6 @@
 //! The order of first attempts, and rights that take long.
 
-use event::{DeliveryHeaders, DeliveryId, DeliveryKind, Event, Micros, Subscription};
+use event::{DeliveryHeaders, DeliveryId, Event, Micros, Subscription};
 use local_altinn::{Mode, Webhook};
 
 use crate::harness::{Harness, PATIENCE, event_about, wait_until};
@@ -8,21 +8,7 @@ use crate::harness::{Harness, PATIENCE, event_about, wait_until};
 /// One delivery of an event about this party, as a matcher writes it.
 async fn deliver(harness: &Harness, to: &Subscription, party: u32) {
     let event = event_about(&format!("{party}"), party.into());
-    let headers = DeliveryHeaders {
-        subscription: to.id,
-        position: to.position,
-        mark: Some(to.mark),
-        endpoint_revision: None,
-        delivery: DeliveryId::of(to.id, event.identity()),
-        attempt: 0,
-        put_backs: 0,
-        created: Micros::now(),
-        first_failure: None,
-        last_outcome: None,
-        kind: DeliveryKind::Event,
-        traceparent: None,
-        reason: None,
-    };
+    let headers = DeliveryHeaders::first(to, DeliveryId::of(to.id, event.identity()), Micros::now());
     harness.deliver(&headers, event.json().as_bytes()).await;
 }
 

@@ -1,26 +1,16 @@
 //! What can never be delivered is parked, and nothing is passed over before it is.
 
-use event::{DeliveryHeaders, DeliveryId, DeliveryKind, Micros, Subscription, topics, topics::Topics};
+use event::{DeliveryHeaders, DeliveryId, Micros, Subscription, topics, topics::Topics};
 use kafka_loop::{Outgoing, admin, groups};
 
 use crate::harness::{Harness, PATIENCE, event, wait_until};
 
 fn headers(subscription: &Subscription) -> DeliveryHeaders {
-    DeliveryHeaders {
-        subscription: subscription.id,
-        position: subscription.position,
-        mark: Some(subscription.mark),
-        endpoint_revision: None,
-        delivery: DeliveryId::of(subscription.id, event("one").identity()),
-        attempt: 0,
-        put_backs: 0,
-        created: Micros::now(),
-        first_failure: None,
-        last_outcome: None,
-        kind: DeliveryKind::Event,
-        traceparent: None,
-        reason: None,
-    }
+    DeliveryHeaders::first(
+        subscription,
+        DeliveryId::of(subscription.id, event("one").identity()),
+        Micros::now(),
+    )
 }
 
 /// Appends the largest delivery that the log takes; its value is no event.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use event::{DeliveryHeaders, DeliveryId, DeliveryKind, Micros, Subscription, topics};
+use event::{DeliveryHeaders, DeliveryId, Micros, Subscription, topics};
 use kafka_loop::{Outgoing, groups};
 use local_altinn::{Reply, Webhook};
 
@@ -18,21 +18,11 @@ async fn deliver_all(harness: &Harness, to: &[Subscription]) {
     for number in 0..EACH {
         let event = event(&format!("event{number}"));
         for subscription in to {
-            let headers = DeliveryHeaders {
-                subscription: subscription.id,
-                position: subscription.position,
-                mark: Some(subscription.mark),
-                endpoint_revision: None,
-                delivery: DeliveryId::of(subscription.id, event.identity()),
-                attempt: 0,
-                put_backs: 0,
-                created: Micros::now(),
-                first_failure: None,
-                last_outcome: None,
-                kind: DeliveryKind::Event,
-                traceparent: None,
-                reason: None,
-            };
+            let headers = DeliveryHeaders::first(
+                subscription,
+                DeliveryId::of(subscription.id, event.identity()),
+                Micros::now(),
+            );
             let pairs = headers.to_pairs();
             let headers: Vec<(&str, &[u8])> =
                 pairs.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
