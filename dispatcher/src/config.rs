@@ -6,7 +6,7 @@ use event::{address::AddressPolicy, event::EVENT_MAX};
 use kafka_loop::Budget;
 use service::env::Env;
 
-use crate::{circuit::CircuitSettings, outcome::Ladder, permits::Pools, queue::Limits, sockets};
+use crate::pushing::{circuit::CircuitSettings, outcome::Ladder, permits::Pools, queue::Limits, sockets};
 
 /// All of them.
 #[derive(Clone, Debug)]

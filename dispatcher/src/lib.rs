@@ -6,46 +6,20 @@ mod config;
 mod finish;
 mod metrics;
 
-// Subscriptions: the view that both loops read.
-mod follower;
-pub mod index;
-mod interner;
-mod source_filter;
+// The view that both loops read.
 mod subscriptions;
 
 // What both loops do.
 mod append;
 mod caught;
 
-// Match: `events` → `deliveries`.
-mod decoding;
-mod filters;
+// `events` → `deliveries`.
 mod matching;
-mod refusals;
-mod reject;
-mod repeats;
-mod subunits;
-mod undecided;
 
-// Push: `deliveries` and `deliveries.due` → webhooks, tiers, dead letters.
-mod backlog;
-mod circuit;
-mod delivery;
-mod drain;
-mod endpoint;
-mod held;
-mod lane;
-mod line;
-mod outcome;
-mod permits;
-mod push;
-mod queue;
-mod sending;
-mod settled;
-mod sockets;
-mod webhook_client;
+// `deliveries` and `deliveries.due` → webhooks, tiers, dead letters.
+mod pushing;
 
-// Tiers: `deliveries.retry.*` → `deliveries.due`.
+// `deliveries.retry.*` → `deliveries.due`.
 mod tiers;
 
 use std::{sync::Arc, time::Duration};
@@ -64,19 +38,20 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+pub use subscriptions::index;
 
 use config::PushConfig;
-use follower::Follower;
-use lane::Lane;
-use matching::Matching;
+use matching::{Matching, filters, repeats::LookUp};
 use metrics::Metrics;
-use outcome::Ladder;
-use push::{Parts, Push};
-use repeats::LookUp;
-use settled::{Settled, settled_by};
-use subscriptions::View;
+use pushing::{
+    Parts, Push,
+    lane::Lane,
+    outcome::Ladder,
+    settled::{Settled, settled_by},
+    webhook_client::WebhookClient,
+};
+use subscriptions::{View, follower::Follower};
 use tiers::Tiers;
-use webhook_client::WebhookClient;
 
 /// How long a record may be unfinished. Far above what a lane of an endpoint that takes its time, a wait for the view or for rights
 /// may last; an outage of the broker alone, which holds outcomes back, should not end the process.

@@ -1,6 +1,6 @@
 //! The match loop: event → subscriptions → rights → one record a delivery on `deliveries`.
 //!
-//! Two stages that hand batches on in event order: the first ([`crate::decoding`]) decodes and looks repeated events up, the second
+//! Two stages that hand batches on in event order: the first ([`decoding`]) decodes and looks repeated events up, the second
 //! matches, asks for rights and appends. An event is settled when the log has acknowledged every one of its deliveries; a crash
 //! before that matches it again, and the deliveries' ids stay the same.
 //!
@@ -31,17 +31,27 @@ use crate::{
     append::{self, OwnedRecord, append_all},
     caught::{Panicked, REASON, caught},
     config::MatchConfig,
-    decoding::{Decoded, Decoding},
-    endpoint::{EndpointKey, key_of},
     finish,
+    matching::{
+        decoding::{Decoded, Decoding},
+        refusals::Refusals,
+        reject::{Origin, rejected},
+        repeats::{LookUp, Window},
+        subunits::{Answered, Asked, HELD_MAX, NoAnswer, unit_of},
+        undecided::Undecided,
+    },
     metrics::Metrics,
-    refusals::{self, Refusals},
-    reject::{Origin, rejected},
-    repeats::{LookUp, Window},
+    pushing::endpoint::{EndpointKey, key_of},
     subscriptions::View,
-    subunits::{self, Answered, Asked, HELD_MAX, NoAnswer, unit_of},
-    undecided::{self, Undecided},
 };
+
+mod decoding;
+pub(crate) mod filters;
+mod refusals;
+pub(crate) mod reject;
+pub(crate) mod repeats;
+pub(crate) mod subunits;
+pub(crate) mod undecided;
 
 /// How long rights are waited for; without an answer the delivery is appended anyway, and asked about again before it is sent.
 const RIGHTS_WAIT: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The view of the subscriptions, by which both loops judge. [`crate::follower`] keeps it up to date.
+//! The view of the subscriptions, by which both loops judge. [`follower`] keeps it up to date.
 //!
 //! Invariant: the view holds every change up to [`View::position`]. It only moves forward, but for a reload after the database
 //! lost changes (failover) or forgot tombstones that we have not seen. With the database down the view stays as it is.
@@ -13,9 +13,14 @@ use tokio_util::{
 };
 
 use crate::{
-    index::Index,
-    outcome::{Dropped, Ended, PutBack},
+    pushing::outcome::{Dropped, Ended, PutBack},
+    subscriptions::index::Index,
 };
+
+pub(crate) mod follower;
+pub mod index;
+mod interner;
+mod source_filter;
 
 /// The view. One a dispatcher, shared by its parts.
 #[derive(Debug)]

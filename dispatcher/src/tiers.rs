@@ -29,7 +29,7 @@ use crate::{
     append::{OwnedRecord, append_all},
     finish,
     metrics::Metrics,
-    outcome::Ladder,
+    pushing::outcome::Ladder,
 };
 
 /// Records that are appended together at most.

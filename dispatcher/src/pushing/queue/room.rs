@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Queue;
-use crate::{
+use crate::pushing::{
     endpoint::EndpointKey,
     lane::{Lane, Load, Waiting},
 };

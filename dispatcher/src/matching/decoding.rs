@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     append::{OwnedRecord, append_all},
     caught::{Panicked, caught},
+    matching::{
+        reject::{Origin, rejected},
+        repeats::LookUp,
+    },
     metrics::Metrics,
-    reject::{Origin, rejected},
-    repeats::LookUp,
 };
 
 /// An event in hand.

@@ -66,7 +66,7 @@ struct Simulation {
 }
 
 impl Simulation {
-    /// As [`crate::queue`] does it, a chunk at a time.
+    /// As `queue` does it, a chunk at a time.
     fn offer(&mut self, lane: usize, mut count: u64, put_backs: u32) {
         let bound = (15 * self.case.rate).max(64) * u64::from(1 + put_backs.saturating_sub(5).min(15));
         while count > 0 {

@@ -10,13 +10,15 @@ use event::Micros;
 
 use crate::{
     caught::caught_in,
-    endpoint::EndpointKey,
-    outcome::{Dropped, Ended, PutBack},
-    permits::Permit,
-    push::{Push, Ready},
-    queue::{Finished, Learnt},
+    pushing::{
+        Push, Ready,
+        endpoint::EndpointKey,
+        outcome::{Dropped, Ended, PutBack},
+        permits::Permit,
+        queue::{Finished, Learnt},
+        webhook_client::{Answer, Fault, Request},
+    },
     subscriptions::{Standing, Target},
-    webhook_client::{Answer, Fault, Request},
 };
 
 /// Rights that were permitted longer ago are asked about again before the send.

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::outcome::Ladder;
+use crate::pushing::outcome::Ladder;
 
 /// Moments of a tier that are told apart.
 const SLOTS: u32 = 16;

@@ -17,7 +17,11 @@ use store::{Changes, LEASE, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{append::Backoff, index::Index, metrics::Metrics, subscriptions::View};
+use crate::{
+    append::Backoff,
+    metrics::Metrics,
+    subscriptions::{View, index::Index},
+};
 
 /// Changes that are asked for at once.
 const PAGE: i64 = 2_000;

@@ -17,7 +17,7 @@ use std::{
 use event::{Event, Subscription, SubscriptionId, SubscriptionMark, subject};
 use hashbrown::{HashTable, hash_table::Entry};
 
-use crate::{
+use crate::subscriptions::{
     interner::{Interner, NONE, TextId, push_tight},
     source_filter::{self, Source},
 };

@@ -1,7 +1,7 @@
 //! Events about sub-units, for subscriptions that include them (contract §6.5).
 //!
 //! Register is asked beside the match, many at once, and the answers come in the order of the events. An event waits for its answer
-//! for a moment only; without one the undecided part of it goes to a tier (`crate::undecided`), because no answer never means "no
+//! for a moment only; without one the undecided part of it goes to a tier (`crate::matching::undecided`), because no answer never means "no
 //! main unit".
 
 use std::time::Duration;

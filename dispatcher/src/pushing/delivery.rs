@@ -15,8 +15,10 @@ use crate::{
     append::{self, OwnedRecord},
     caught::{self, caught},
     config::LIGHTEST,
-    outcome::{Ended, Ladder, Next, PutBack, Verdict},
-    settled::InHand,
+    pushing::{
+        outcome::{Ended, Ladder, Next, PutBack, Verdict},
+        settled::InHand,
+    },
 };
 
 /// A delivery, and the hold on its record.

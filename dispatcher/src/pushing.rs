@@ -1,6 +1,6 @@
 //! The push loop: what the log hands out is opened, judged by the view, asked about, and put into its endpoint's lane.
 //!
-//! Nothing here waits for a receiver or for rights ([`rights`]). What must wait for the view is held aside. [`crate::sending`] does the rest when a delivery's turn comes.
+//! Nothing here waits for a receiver or for rights ([`rights`]). What must wait for the view is held aside. [`sending`] does the rest when a delivery's turn comes.
 //!
 //! Bounds: the budgets of the two loops; everything in hand hangs on one of their records.
 
@@ -20,24 +20,40 @@ use crate::{
     append::append_all,
     caught::{Panicked, REASON, caught},
     config::PushConfig,
-    delivery::{self, Delivery, Told, Try},
-    held::Held,
-    lane::Lane,
+    matching::undecided,
     metrics::Metrics,
-    outcome::{self, Ended, Ladder, Next, PutBack, Verdict},
-    queue::{Queue, Start},
-    sending,
-    settled::{Begin, Settled},
+    pushing::{
+        delivery::{Delivery, Told, Try},
+        held::Held,
+        lane::Lane,
+        outcome::{Ended, Ladder, Next, PutBack, Verdict},
+        queue::{Queue, Start},
+        settled::{Begin, Settled},
+        webhook_client::WebhookClient,
+    },
     subscriptions::{Standing, Target, View},
-    undecided,
-    webhook_client::WebhookClient,
 };
 
-mod overloads;
-mod put_backs;
-mod rights;
-
 use put_backs::PutBacks;
+
+mod backlog;
+pub(crate) mod circuit;
+pub(crate) mod delivery;
+mod drain;
+pub(crate) mod endpoint;
+mod held;
+pub(crate) mod lane;
+mod line;
+pub(crate) mod outcome;
+mod overloads;
+pub(crate) mod permits;
+mod put_backs;
+pub(crate) mod queue;
+mod rights;
+mod sending;
+pub(crate) mod settled;
+pub(crate) mod sockets;
+pub(crate) mod webhook_client;
 
 /// Records that are looked at together at most.
 const BATCH: usize = 256;

@@ -13,7 +13,7 @@ use std::{
 use store::{EndpointBacklog, Store, StoreError};
 
 use super::Push;
-use crate::{endpoint::EndpointKey, queue::Overload};
+use crate::pushing::{endpoint::EndpointKey, queue::Overload};
 
 /// How often it is told.
 const EVERY: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ use event::{
     SubscriptionMark, topics,
 };
 
-use crate::{append::OwnedRecord, outcome::Dropped};
+use crate::{append::OwnedRecord, pushing::outcome::Dropped};
 
 /// The least time between two refusals of a subscription that are told.
 const PAUSE: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use std::{
 
 use event::address::endpoint_key;
 
-use crate::{
+use crate::pushing::{
     backlog::{Backlog, Work},
     circuit::{Admission, Circuit},
     drain::Drain,

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::{
+use crate::pushing::{
     endpoint::EndpointKey,
     permits::{Class, Holder},
 };

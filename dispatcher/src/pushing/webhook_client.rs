@@ -27,7 +27,7 @@ use reqwest::{
 use tokio::sync::Semaphore;
 use url::{Position, Url};
 
-use crate::sockets::Idle;
+use crate::pushing::sockets::Idle;
 
 mod odd_answers;
 mod retry_after;

@@ -1,12 +1,12 @@
 //! What waits, what is on its way, and what may start next, over all endpoints. Pure: the clock comes in as an argument.
 //!
-//! Endpoints with something to start stand in line ([`crate::line`]), each once, so that they take turns. Pools and shares of sends on
-//! their way are in [`crate::permits`]: hanging endpoints do not hold the permits of quick ones, unproven ones and those of one host or
+//! Endpoints with something to start stand in line ([`super::line`]), each once, so that they take turns. Pools and shares of sends on
+//! their way are in [`super::permits`]: hanging endpoints do not hold the permits of quick ones, unproven ones and those of one host or
 //! one consumer never more than a part. Validations wait apart from deliveries, for permits of their own.
 //!
 //! Bounds: a lane of an endpoint holds what the endpoint takes in 15 s, and at least [`Limits::lane`] deliveries; all lanes
 //! together hold [`Limits::waiting_bytes`]. What finds no room is put back, to the tier that brings it again before its endpoint is
-//! idle ([`crate::backlog`]). Many sick endpoints together never fill the room: one that turns out to be slow gives back what it
+//! idle ([`super::backlog`]). Many sick endpoints together never fill the room: one that turns out to be slow gives back what it
 //! holds beyond its share. All that waits is in hand of the loops, whose budget bounds it. A window starts small and grows with every
 //! success, so endpoints that never answered cannot take all permits.
 
@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
+use crate::pushing::{
     circuit::{Admission, CircuitSettings},
     endpoint::{Endpoint, EndpointKey},
     lane::{Lane, Load, Number, Waiting},

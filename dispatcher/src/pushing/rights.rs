@@ -15,7 +15,7 @@ use event::{DeliveryKind, topics::MAX_ATTEMPTS};
 use futures::FutureExt;
 
 use super::{Going, Push, Ready};
-use crate::{
+use crate::pushing::{
     endpoint::{EndpointKey, key_of},
     lane::{Lane, Number, Waiting},
     outcome::{Dropped, Ended, PutBack},

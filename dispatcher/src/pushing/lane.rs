@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::permits::Whose;
+use crate::pushing::permits::Whose;
 
 /// Where a delivery comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::permits::Pools;
+use crate::pushing::permits::Pools;
 
 /// Descriptors for everything else: the log, the database, callers, files.
 const OTHERS: usize = 512;

@@ -10,8 +10,8 @@ use kafka_loop::Record;
 
 use crate::{
     append::{self, OwnedRecord},
-    outcome::Ladder,
-    reject::Origin,
+    matching::reject::Origin,
+    pushing::outcome::Ladder,
 };
 
 /// An event that waits to be matched.

@@ -21,8 +21,10 @@ use super::Push;
 use crate::{
     append::{OwnedRecord, append_all, append_one},
     caught::caught,
-    delivery::{Delivery, Told},
-    outcome::{Ended, PutBack},
+    pushing::{
+        delivery::{Delivery, Told},
+        outcome::{Ended, PutBack},
+    },
 };
 
 /// Deliveries that are appended together at most.
