@@ -13,7 +13,7 @@ use local_stack::Stack;
 use platform_tests::{
     client::{Client, generic},
     process::Process,
-    wait::until,
+    wait::{in_time, until},
     world::{RESOURCE, World},
 };
 use serde_json::json;
@@ -23,8 +23,10 @@ use tokio_util::sync::CancellationToken;
 use crate::faults::{own_stack, seed, until_subscribed, whereabouts};
 
 const PUBLISHERS: usize = 8;
-/// The party of the events that tell whether everything goes on.
-const PROBES: &str = "/party/1000";
+/// The type of the events that tell whether everything goes on.
+const PROBE: &str = "test.probe";
+/// Parties of probes, and endpoints that get them: enough that each partition has some.
+const PROBES: usize = 8;
 /// Longer than a broker may be away before it is fenced.
 const HANGS_FOR: Duration = Duration::from_secs(12);
 
@@ -90,6 +92,7 @@ struct Site {
     reader: Client,
     writer: Client,
     feed: Mutex<Reading>,
+    probes: Vec<i64>,
 }
 
 impl Site {
@@ -103,7 +106,14 @@ impl Site {
         }
         let reader = world.client(services["query-api"].public);
         let writer = world.client(services["ingest"].public);
-        Self { stack, world, services, reader, writer, feed: Mutex::default() }
+        let mut probes = Vec::new();
+        for endpoint in (0..PROBES).map(probes_of) {
+            let endpoint = world.receiver.url(&endpoint);
+            let wanted = json!({"endPoint": endpoint, "resourceFilter": RESOURCE, "typeFilter": PROBE});
+            probes.push(reader.subscribe_with(&wanted).await);
+            reader.validated(probes[probes.len() - 1]).await;
+        }
+        Self { stack, world, services, reader, writer, feed: Mutex::default(), probes }
     }
 
     async fn hang(&self, fault: Fault) {
@@ -111,14 +121,14 @@ impl Site {
         let postgres = (fault != Fault::Broker).then(|| self.stack.freeze_postgres().unwrap());
         tokio::time::sleep(HANGS_FOR).await;
         if fault == Fault::Postgres {
-            self.is_accepted("dark", "while Postgres hangs").await;
+            self.is_accepted("dark-0", "/party/1000", "while Postgres hangs").await;
         }
         drop((broker, postgres));
     }
 
-    async fn is_accepted(&self, kind: &str, when: &str) -> String {
-        let id = format!("{kind}-{}", uuid::Uuid::new_v4());
-        let event = generic(&id, PROBES);
+    async fn is_accepted(&self, id: &str, party: &str, when: &str) {
+        let mut event = generic(id, party);
+        event["type"] = PROBE.into();
         until(&format!("a publish is accepted {when}"), || async {
             match self.writer.publish(&event).await {
                 Some(status) if status == 200 => Ok(()),
@@ -126,28 +136,64 @@ impl Site {
             }
         })
         .await;
-        id
     }
 
-    /// Waits until a new event is accepted, in the feed, and delivered.
-    async fn goes_on(&mut self) {
-        let id = self.is_accepted("after", "again").await;
-        until("the feed goes on", || async {
-            let mut feed = self.feed.lock().await;
-            feed.on(&self.reader).await?;
-            if feed.ids.contains(&id) { Ok(()) } else { Err(format!("{} others are there", feed.ids.len())) }
-        })
-        .await;
-        until("the webhook goes on", || async {
-            let delivered = self.world.receiver.delivered("probes");
-            if delivered.contains_key(&id) { Ok(()) } else { Err(format!("{delivered:?}")) }
-        })
-        .await;
+    fn all_run(&mut self) {
         for (name, process) in &mut self.services {
             assert!(process.ended().is_none(), "{name} ended: {}", process.log());
+        }
+    }
+
+    async fn are_delivered(&mut self, subscription: i64, endpoint: &str, ids: &[String]) {
+        let site = Mutex::new(&mut *self);
+        let waited = in_time(|| async {
+            let site = &mut *site.lock().await;
+            site.all_run();
+            let delivered = site.world.receiver.delivered(endpoint);
+            let open = ids.iter().filter(|id| !delivered.contains_key(*id)).count();
+            if open == 0 { Ok(()) } else { Err(format!("{open} are not")) }
+        })
+        .await;
+        if let Err(state) = waited {
+            let delivered = self.world.receiver.delivered(endpoint);
+            let open: Vec<&String> = ids.iter().filter(|id| !delivered.contains_key(*id)).collect();
+            let whereabouts = whereabouts(&self.world, &self.reader, subscription, &open).await;
+            panic!("{endpoint}: not all is delivered: {state}; {whereabouts}");
+        }
+    }
+
+    /// Waits until a new event of each partition is accepted, in the feed, and delivered to endpoints of each partition.
+    async fn goes_on(&mut self) {
+        let ids: Vec<String> = (0..PROBES).map(|_| format!("after-{}", uuid::Uuid::new_v4())).collect();
+        for (n, id) in ids.iter().enumerate() {
+            self.is_accepted(id, &format!("/party/{}", 1000 + n), "again").await;
+        }
+        let site = Mutex::new(&mut *self);
+        until("the feed goes on", || async {
+            let site = &mut *site.lock().await;
+            site.all_run();
+            let mut feed = site.feed.lock().await;
+            feed.on(&site.reader).await?;
+            let open = ids.iter().filter(|id| !feed.ids.contains(id)).count();
+            if open == 0 {
+                Ok(())
+            } else {
+                Err(format!("{open} are missing, {} others there", feed.ids.len()))
+            }
+        })
+        .await;
+        for n in 0..self.probes.len() {
+            self.are_delivered(self.probes[n], &probes_of(n), &ids).await;
+        }
+        for process in self.services.values_mut() {
             process.ready().await;
         }
     }
+}
+
+/// An endpoint that gets the probes alone.
+fn probes_of(n: usize) -> String {
+    format!("probes-{n}")
 }
 
 /// How often each fault happens.
@@ -180,11 +226,8 @@ async fn after_kafka_and_postgres_hung_everything_goes_on_nothing_is_lost_and_or
     let seed = seed();
     println!("FAULT_SEED={seed}");
     let mut site = Site::start().await;
-    let receiver = &site.world.receiver;
-    let probes =
-        json!({"endPoint": receiver.url("probes"), "resourceFilter": RESOURCE, "subjectFilter": PROBES});
-    site.reader.validated(site.reader.subscribe_with(&probes).await).await;
-    let subscription = site.reader.subscribe_and_wait(&receiver.url("frozen")).await;
+    let endpoint = site.world.receiver.url("frozen");
+    let subscription = site.reader.subscribe_and_wait(&endpoint).await;
     until_subscribed(&site.world, &site.writer, "frozen").await;
     let (accepted, stop) = (Accepted::default(), CancellationToken::new());
     let mut publishers = JoinSet::new();
@@ -216,16 +259,8 @@ async fn after_kafka_and_postgres_hung_everything_goes_on_nothing_is_lost_and_or
         if open == 0 { Ok(()) } else { Err(format!("{open} are not")) }
     })
     .await;
-    until("every accepted event is delivered", || async {
-        let delivered = site.world.receiver.delivered("frozen");
-        let open: Vec<&String> = ids.iter().filter(|id| !delivered.contains_key(*id)).collect();
-        if open.is_empty() {
-            Ok(())
-        } else {
-            Err(whereabouts(&site.world, &site.reader, subscription, &open).await)
-        }
-    })
-    .await;
+    let ids: Vec<String> = ids.into_iter().collect();
+    site.are_delivered(subscription, "frozen", &ids).await;
     let read = std::mem::take(&mut site.feed.lock().await.ids);
     (0..PUBLISHERS).for_each(|publisher| is_in_order(&read, publisher));
     println!("{} accepted, {} delivered", ids.len(), site.world.receiver.events("frozen").len());

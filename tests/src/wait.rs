@@ -8,7 +8,22 @@ use tokio::time::{Instant, sleep};
 pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// Waits until `holds` gives a value; fails the test with the name and `state` when it does not within [`LIMIT`].
-pub async fn until<T, F, Fut>(name: &str, mut holds: F) -> T
+pub async fn until<T, F, Fut>(name: &str, holds: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, String>>,
+{
+    match in_time(holds).await {
+        Ok(value) => value,
+        Err(state) => panic!("waited in vain for: {name}; now: {state}"),
+    }
+}
+
+/// Waits until `holds` gives a value; gives the last state when it does not within [`LIMIT`]: for who looks closer then.
+///
+/// # Errors
+/// The last state.
+pub async fn in_time<T, F, Fut>(mut holds: F) -> Result<T, String>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, String>>,
@@ -16,9 +31,9 @@ where
     let end = Instant::now() + LIMIT;
     loop {
         match holds().await {
-            Ok(value) => return value,
-            Err(state) => assert!(Instant::now() < end, "waited in vain for: {name}; now: {state}"),
+            Ok(value) => return Ok(value),
+            Err(state) if Instant::now() >= end => return Err(state),
+            Err(_) => sleep(Duration::from_millis(10)).await,
         }
-        sleep(Duration::from_millis(10)).await;
     }
 }
