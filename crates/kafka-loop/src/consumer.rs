@@ -136,7 +136,7 @@ struct Client {
 }
 
 /// How often in a row a loop asks for positions, [`patiently`] each time, before it gives up and lets the process end.
-const UNANSWERED_MAX: u32 = 6;
+pub(crate) const UNANSWERED_MAX: u32 = 6;
 /// How often a loop looks whether its client is in touch.
 const LOOK: Duration = Duration::from_millis(250);
 

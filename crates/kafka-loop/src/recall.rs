@@ -1,24 +1,26 @@
 //! Reads a journal back for partitions that were taken over, beside the loop, which serves its callbacks meanwhile.
 //!
 //! Read is what lies from the marks of their commits to the journal's end as it then stands; a partition without records beyond its
-//! position reads nothing.
+//! position reads nothing. A client that gets no answers is made anew, as the loops' are: it may have forgotten its brokers.
 
-use std::{sync::mpsc, time::Duration};
+use std::sync::mpsc;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::{
-    admin::{patiently, setup},
+    admin::setup,
     books::Hold,
-    consumer::Place,
+    consumer::{Place, UNANSWERED_MAX},
     error::KafkaError,
     journal::{Journal, Marks},
+    offsets::{ASK, patiently},
     settings::KafkaSettings,
-    whole,
+    watch::RENEW_AFTER,
+    whole::{self, Reading},
 };
 
-/// Longest single wait for an answer.
-const ASK: Duration = Duration::from_secs(5);
+/// What its clients are called.
+const CLIENT: &str = "journal";
 
 /// A partition that waits for the journal.
 pub(crate) struct Waiting {
@@ -44,31 +46,53 @@ pub(crate) fn begin(
     let (settings, journal) = (settings.clone(), journal.clone());
     let work = move || {
         // A loop that has ended does not need it any more.
-        answer.send(recall(&settings, &journal, waiting)).ok();
+        answer.send(recall(&settings, &journal, &waiting)).ok();
     };
     let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(work);
     thread.map(drop).map_err(|error| KafkaError::Setup(error.to_string()))
 }
 
-fn recall(settings: &KafkaSettings, journal: &Journal, waiting: Vec<Waiting>) -> Recalled {
-    let consumer: BaseConsumer = settings.consumer("journal").create().map_err(setup)?;
+/// Reads it, each time with a new client, until it is read. Reading an entry twice tells nothing new.
+fn recall(settings: &KafkaSettings, journal: &Journal, waiting: &[Waiting]) -> Recalled {
+    let mut failed = 0;
+    loop {
+        match recall_once(settings, journal, waiting) {
+            // Nobody waits any more.
+            Err(_) if waiting.iter().all(|waiting| !waiting.hold.lasts()) => return Ok(Vec::new()),
+            Err(error) if failed + 1 < UNANSWERED_MAX => {
+                tracing::warn!(topic = journal.topic, %error, "the journal was not read; it is read anew");
+                failed += 1;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+fn recall_once(settings: &KafkaSettings, journal: &Journal, waiting: &[Waiting]) -> Recalled {
+    let consumer: BaseConsumer = settings.consumer(CLIENT).create().map_err(setup)?;
+    let silent = || KafkaError::Unreachable {
+        brokers: settings.brokers.clone(),
+        reason: "the journal's ends are not to be had".to_owned(),
+    };
+    let watermarks = |topic: &str, partition| {
+        patiently(|| consumer.fetch_watermarks(topic, partition, ASK)).ok_or_else(silent)
+    };
     let topic = settings.topic(journal.topic);
     let mut recalled = Vec::new();
     let mut from = Marks::new();
     for Waiting { place, hold, position, marks } in waiting {
-        let (_, end) = patiently(settings, &consumer, || consumer.fetch_watermarks(&place.0, place.1, ASK))?;
-        if end > position {
+        let (_, end) = watermarks(&place.0, place.1)?;
+        if end > *position {
             for (partition, mark) in marks {
-                let first = from.entry(partition).or_insert(mark);
-                *first = mark.min(*first);
+                let first = from.entry(*partition).or_insert(*mark);
+                *first = (*mark).min(*first);
             }
         }
-        recalled.push((place, hold, end));
+        recalled.push((place.clone(), hold.clone(), end));
     }
     let mut ends = Marks::new();
-    for partition in patiently(settings, &consumer, || whole::partitions(&consumer, &topic))? {
-        let (low, end) =
-            patiently(settings, &consumer, || consumer.fetch_watermarks(&topic, partition, ASK))?;
+    for partition in patiently(|| whole::partitions(&consumer, &topic)).ok_or_else(silent)? {
+        let (low, end) = watermarks(&topic, partition)?;
         ends.insert(partition, end);
         // What the marks do not know of is younger than they are.
         if !from.is_empty() {
@@ -79,7 +103,8 @@ fn recall(settings: &KafkaSettings, journal: &Journal, waiting: Vec<Waiting>) ->
     journal.know(&ends);
     from.retain(|partition, first| ends.get(partition).is_some_and(|end| *first < *end));
     let mut count = 0;
-    whole::read_between(settings, journal.topic, &from, &ends, |record| {
+    let reading = Reading { settings, client: CLIENT, topic: journal.topic, silence: RENEW_AFTER };
+    reading.between(&from, &ends, |record| {
         count += 1;
         journal.recall(&record);
     })?;

@@ -68,10 +68,15 @@ impl KafkaSettings {
     }
 
     pub(crate) fn client(&self) -> ClientConfig {
+        self.client_called("altinn-events")
+    }
+
+    /// A client that brokers know by this name.
+    fn client_called(&self, id: &str) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.brokers)
-            .set("client.id", "altinn-events")
+            .set("client.id", id)
             // A broker that restarts is found again within a second.
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
@@ -101,7 +106,7 @@ impl KafkaSettings {
     }
 
     pub(crate) fn consumer(&self, group: &str) -> ClientConfig {
-        let mut config = self.client();
+        let mut config = self.client_called(&format!("altinn-events.{group}"));
         if !self.groups_are_kept_by_the_broker() {
             config
                 .set("partition.assignment.strategy", "cooperative-sticky")

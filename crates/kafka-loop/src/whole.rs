@@ -17,6 +17,8 @@ use crate::{
     settings::KafkaSettings,
 };
 
+/// What its clients are called.
+const CLIENT: &str = "whole";
 const ANSWER: Duration = Duration::from_secs(10);
 /// Longest time without a record before the end.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -31,7 +33,7 @@ pub async fn read(settings: &KafkaSettings, topic: &str) -> Result<Vec<Record>, 
 }
 
 fn read_all(settings: &KafkaSettings, short: &str) -> Result<Vec<Record>, KafkaError> {
-    let consumer: BaseConsumer = settings.consumer("whole").create().map_err(setup)?;
+    let consumer: BaseConsumer = settings.consumer(CLIENT).create().map_err(setup)?;
     let no_answer = |error| unreachable(settings, &error);
     let topic = settings.topic(short);
     let (mut from, mut ends) = (Marks::new(), Marks::new());
@@ -41,7 +43,8 @@ fn read_all(settings: &KafkaSettings, short: &str) -> Result<Vec<Record>, KafkaE
         ends.insert(partition, end);
     }
     let mut records = Vec::new();
-    read_between(settings, short, &from, &ends, |record| records.push(record))?;
+    let reading = Reading { settings, client: CLIENT, topic: short, silence: SILENCE };
+    reading.between(&from, &ends, |record| records.push(record))?;
     Ok(records)
 }
 
@@ -51,58 +54,68 @@ pub(crate) fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32
     Ok(metadata.topics().iter().flat_map(|topic| topic.partitions().iter().map(|p| p.id())).collect())
 }
 
-/// Reads each of these partitions of a topic (short name) from an offset, which it holds or which is its end, to that end.
-pub(crate) fn read_between(
-    settings: &KafkaSettings,
-    short: &str,
-    from: &Marks,
-    ends: &Marks,
-    mut each: impl FnMut(Record),
-) -> Result<(), KafkaError> {
-    let topic = settings.topic(short);
-    for (partition, first) in from {
-        let end = ends.get(partition).copied().unwrap_or_default();
-        if *first >= end {
-            continue;
-        }
-        let consumer: BaseConsumer = settings.consumer("whole").create().map_err(setup)?;
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&topic, *partition, Offset::Offset(*first)).map_err(setup)?;
-        consumer.assign(&list).map_err(setup)?;
-        read_to(settings, &consumer, end, |mut record| {
-            record.topic = short.into();
-            each(record);
-        })?;
-    }
-    Ok(())
+/// A topic to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    pub(crate) settings: &'a KafkaSettings,
+    /// What the clients that read are called.
+    pub(crate) client: &'a str,
+    /// Its short name.
+    pub(crate) topic: &'a str,
+    /// Longest time without a record before the end.
+    pub(crate) silence: Duration,
 }
 
-fn read_to(
-    settings: &KafkaSettings,
-    consumer: &BaseConsumer,
-    end: i64,
-    mut each: impl FnMut(Record),
-) -> Result<(), KafkaError> {
-    let mut heard = Instant::now();
-    loop {
-        match consumer.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) => {
-                heard = Instant::now();
-                let record = Record::from_message(&message);
-                let is_last = record.offset + 1 >= end;
-                if record.offset < end {
-                    each(record);
-                }
-                if is_last {
-                    return Ok(());
-                }
+impl Reading<'_> {
+    /// Reads each of these partitions from an offset, which it holds or which is its end, to that end.
+    pub(crate) fn between(
+        self,
+        from: &Marks,
+        ends: &Marks,
+        mut each: impl FnMut(Record),
+    ) -> Result<(), KafkaError> {
+        let topic = self.settings.topic(self.topic);
+        for (partition, first) in from {
+            let end = ends.get(partition).copied().unwrap_or_default();
+            if *first >= end {
+                continue;
             }
-            Some(Err(error)) if heard.elapsed() > SILENCE => return Err(unreachable(settings, &error)),
-            None if heard.elapsed() > SILENCE => {
-                let reason = format!("no record came before offset {end}");
-                return Err(KafkaError::Unreachable { brokers: settings.brokers.clone(), reason });
+            let consumer: BaseConsumer = self.settings.consumer(self.client).create().map_err(setup)?;
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(&topic, *partition, Offset::Offset(*first)).map_err(setup)?;
+            consumer.assign(&list).map_err(setup)?;
+            self.to(&consumer, end, |mut record| {
+                record.topic = self.topic.into();
+                each(record);
+            })?;
+        }
+        Ok(())
+    }
+
+    fn to(self, consumer: &BaseConsumer, end: i64, mut each: impl FnMut(Record)) -> Result<(), KafkaError> {
+        let mut heard = Instant::now();
+        loop {
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    let record = Record::from_message(&message);
+                    let is_last = record.offset + 1 >= end;
+                    if record.offset < end {
+                        each(record);
+                    }
+                    if is_last {
+                        return Ok(());
+                    }
+                }
+                Some(Err(error)) if heard.elapsed() > self.silence => {
+                    return Err(unreachable(self.settings, &error));
+                }
+                None if heard.elapsed() > self.silence => {
+                    let reason = format!("no record came before offset {end}");
+                    return Err(KafkaError::Unreachable { brokers: self.settings.brokers.clone(), reason });
+                }
+                Some(Err(_)) | None => {}
             }
-            Some(Err(_)) | None => {}
         }
     }
 }

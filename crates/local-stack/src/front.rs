@@ -9,7 +9,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -21,6 +21,7 @@ use tokio::{
     task::JoinSet,
 };
 
+const LIST_OFFSETS: i16 = 2;
 const METADATA: i16 = 3;
 const FIND_COORDINATOR: i16 = 10;
 /// The first version of metadata whose lists and texts are compact.
@@ -41,6 +42,8 @@ struct State {
     address: SocketAddr,
     fenced: AtomicBool,
     answers: AtomicU64,
+    /// Whose next question about offsets is the last that its connection ever asks, and of how many connections.
+    deaf_to: Mutex<(String, u64)>,
     silenced: watch::Sender<u64>,
     resets: watch::Sender<u64>,
 }
@@ -58,6 +61,7 @@ impl Front {
             address,
             fenced: AtomicBool::new(false),
             answers: AtomicU64::new(0),
+            deaf_to: Mutex::default(),
             silenced,
             resets,
         });
@@ -86,9 +90,33 @@ impl Front {
         self.state.answers.load(Ordering::Relaxed)
     }
 
+    /// Connections of clients with this `client.id` that ask for offsets are not heard from then on, so many of them; what they ask
+    /// is never answered.
+    pub fn be_deaf_to(&self, client: &str, connections: u64) {
+        *self.state.deaf_to() = (client.to_owned(), connections);
+    }
+
+    /// How many connections of [`Front::be_deaf_to`] have not come yet.
+    pub fn still_to_come(&self) -> u64 {
+        self.state.deaf_to().1
+    }
+
     /// Nothing is answered any more on the connections that stand now; the broker still gets what comes.
     pub fn silence(&self) {
         self.state.silenced.send_modify(|silenced| *silenced += 1);
+    }
+}
+
+impl State {
+    fn deaf_to(&self) -> MutexGuard<'_, (String, u64)> {
+        self.deaf_to.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_deaf_to(&self, asking: &[u8]) -> bool {
+        let (client, left) = &mut *self.deaf_to();
+        let chosen = *left > 0 && client.as_bytes() == asking;
+        *left -= u64::from(chosen);
+        chosen
     }
 }
 
@@ -120,12 +148,17 @@ async fn serve(client: TcpStream, broker: TcpStream, state: &State) -> io::Resul
     let (from_client, to_client) = client.into_split();
     let (from_broker, to_broker) = broker.into_split();
     tokio::select! {
-        ended = requests(from_client, to_broker, &asked) => ended,
+        ended = requests(from_client, to_broker, (state, &asked)) => ended,
         ended = answers(from_broker, to_client, (state, &asked, silenced)) => ended,
     }
 }
 
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, asked: &Asked) -> io::Result<()> {
+async fn requests(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    (state, asked): (&State, &Asked),
+) -> io::Result<()> {
+    let mut deaf = false;
     loop {
         let frame = read_frame(&mut from).await?;
         let mut header = Reader(&frame);
@@ -133,7 +166,13 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, asked: &Asked
         if key == METADATA || key == FIND_COORDINATOR {
             asked.lock().unwrap_or_else(PoisonError::into_inner).insert(correlation, (key, version));
         }
-        write_frame(&mut to, &frame).await?;
+        if key == LIST_OFFSETS && !deaf {
+            let length = usize::try_from(header.i16()?).unwrap_or(0);
+            deaf = state.is_deaf_to(header.bytes(length)?);
+        }
+        if !deaf {
+            write_frame(&mut to, &frame).await?;
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use kafka_loop::{
     Entry, Journal, KafkaSettings, LedgerLoop, LedgerOptions, Outgoing, Producer, Work, admin, groups,
     open_ledger,
 };
+use local_stack::Front;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{WAIT, next, number, platform, publish, pushing};
@@ -62,6 +63,20 @@ async fn until_left(settings: &KafkaSettings, count: i64) {
     let left =
         async { while admin::lag(settings, groups::PUSH, topics::DELIVERIES).await.unwrap() != count {} };
     tokio::time::timeout(WAIT, left).await.unwrap_or_else(|_| panic!("never {count} left"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_gets_no_answer_is_made_anew_also_where_it_reads_the_journal() {
+    let direct = platform("journal-deaf", 1).await;
+    let front = Front::start(direct.brokers.clone()).await.unwrap();
+    let settings = KafkaSettings { brokers: front.brokers(), ..direct.clone() };
+    publish(&direct, topics::DELIVERIES, 1).await;
+    // Each breaks off after five seconds; one client alone gives up long before the last.
+    front.be_deaf_to("altinn-events.journal", 7);
+    let mut member = Member::open(&settings);
+    next(&mut member.ledger).await.settle.done();
+    assert_eq!(front.still_to_come(), 0, "the journal was never asked for");
+    member.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
