@@ -122,6 +122,8 @@ impl Site {
         tokio::time::sleep(HANGS_FOR).await;
         if fault == Fault::Postgres {
             self.is_accepted("dark-0", "/party/1000", "while Postgres hangs").await;
+        } else {
+            self.services["ingest"].is_not_ready("appends").await;
         }
         drop((broker, postgres));
     }

@@ -86,6 +86,21 @@ impl Process {
         .await;
     }
 
+    /// Waits until it takes no requests because of this part.
+    pub async fn is_not_ready(&self, part: &str) {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url = format!("http://{}/readyz", self.admin);
+        until(&format!("the process is not ready because of {part}"), || async {
+            let answer = http.get(&url).send().await.map_err(|error| error.to_string())?;
+            let status = answer.status();
+            match answer.text().await {
+                Ok(told) if status == 503 && told.contains(part) => Ok(()),
+                told => Err(format!("{status}: {told:?}")),
+            }
+        })
+        .await;
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

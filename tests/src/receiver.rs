@@ -69,7 +69,18 @@ impl Default for Script {
 #[derive(Default)]
 struct Endpoints {
     received: BTreeMap<String, Vec<Received>>,
+    /// How often each event id was answered with a success, by endpoint.
+    delivered: BTreeMap<String, BTreeMap<String, usize>>,
     scripts: HashMap<String, Script>,
+}
+
+impl Endpoints {
+    fn keep(&mut self, name: String, request: Received) {
+        if request.answered < 300 && !request.is_validation() {
+            *self.delivered.entry(name.clone()).or_default().entry(request.event_id()).or_default() += 1;
+        }
+        self.received.entry(name).or_default().push(request);
+    }
 }
 
 /// A running receiver. It stops when dropped.
@@ -130,11 +141,7 @@ impl Receiver {
 
     /// How often each event id was answered with a success at an endpoint.
     pub fn delivered(&self, name: &str) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        for request in self.events(name).iter().filter(|request| request.answered < 300) {
-            *counts.entry(request.event_id()).or_default() += 1;
-        }
-        counts
+        self.lock().delivered.get(name).cloned().unwrap_or_default()
     }
 }
 
@@ -153,7 +160,7 @@ async fn receive(
         request.answered = own.next.pop_front().unwrap_or(own.usual);
     }
     let status = StatusCode::from_u16(request.answered).unwrap();
-    endpoints.lock().unwrap().received.entry(name).or_default().push(request);
+    endpoints.lock().unwrap().keep(name, request);
     if !script.takes.is_zero() {
         tokio::time::sleep(script.takes).await;
     }

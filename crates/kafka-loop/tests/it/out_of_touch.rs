@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::TcpListener,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use std::{
 use event::topics::{self, Topics};
 use kafka_loop::{
     AppendError, BatchHandler, BatchOptions, Budget, Clients, HandlerError, KafkaSettings, LedgerOptions,
-    Outgoing, Producer, Record, Source, admin, groups, open_ledger, run_batches, whole,
+    LoopError, Outgoing, Producer, Record, Source, admin, groups, open_ledger, run_batches, whole,
 };
 use local_stack::Front;
 use rdkafka::{
@@ -306,4 +307,22 @@ async fn connections_that_are_reset_again_and_again_lose_and_reorder_nothing() {
     all_are_seen(&seen, 200).await;
     stop.cancel();
     running.join_next().await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loop_that_hears_nothing_is_not_ready_after_half_a_minute_and_ends_after_a_minute() {
+    // It takes connections and says nothing.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (registry, life) = (Registry::new(), Lifecycle::new());
+    let clients = Clients::observed(&registry, &life, true).unwrap();
+    let settings =
+        KafkaSettings { clients, ..KafkaSettings::plain(&nobody.local_addr().unwrap().to_string(), "") };
+    let fresh = options(groups::PUSH, Source::Group(vec![topics::DELIVERIES]));
+    let mut ledger = open_ledger(&settings, fresh, CancellationToken::new()).unwrap();
+    assert!(life.not_ready().is_empty(), "a loop is ready until it has waited");
+    until("it is not ready", || life.not_ready() == [groups::PUSH]).await;
+    assert!(ledger.ended.try_recv().is_err(), "it does not end before");
+    let ended = tokio::time::timeout(WAIT, ledger.ended).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(LoopError::OutOfTouch { .. })), "{ended:?}");
+    assert_eq!(value(&registry, "kafka_client_renewed_total", groups::PUSH), 5.0);
 }
