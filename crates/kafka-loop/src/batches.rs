@@ -2,7 +2,8 @@
 //!
 //! One thread owns the consumer. While the handler stores one batch the next is collected, so that the log and the store work
 //! at the same time; two batches are never stored at once. The handler stores its own positions with its data and says where
-//! each partition starts ([`BatchHandler::positions`]); the position committed to Kafka is for lag tools, and never read.
+//! each partition starts ([`BatchHandler::positions`]); the position committed to Kafka is for lag tools, and never read. So none
+//! is committed when partitions are taken away: the next owner commits where it starts.
 //!
 //! Bounds: one batch being stored and one being collected, each within [`BatchOptions`]. While a batch is stored for longer
 //! than [`PATIENCE`] and the next one is full, the consumer is paused and polled, so that the group never expels us.
@@ -309,7 +310,6 @@ impl<H: BatchHandler> LoopState<H> {
                         let place = (Arc::from(topic), partition);
                         self.positioned.remove(&place);
                         self.next.remove(&place);
-                        self.member.reports.clear_commit(&place);
                     }
                 }
             }
@@ -367,12 +367,14 @@ impl<H: BatchHandler> LoopState<H> {
         if !starts.is_empty() {
             self.member.start_at(&starts, true)?;
         }
-        for (topic, partition, _) in starts {
-            let place = (Arc::from(topic), partition);
+        for (topic, partition, start) in starts {
+            let place: Place = (Arc::from(topic), partition);
             // The client keeps a pause from before the partition was taken away.
             self.member.set_paused(&place, false);
+            self.next.insert(place.clone(), start);
             self.positioned.insert(place);
         }
+        self.commit();
         Ok(())
     }
 
@@ -387,14 +389,7 @@ impl<H: BatchHandler> LoopState<H> {
     }
 
     fn points(&self) -> Vec<(Place, CommitPoint)> {
-        let points: Vec<(Place, CommitPoint)> = self
-            .next
-            .iter()
-            .map(|(place, offset)| (place.clone(), CommitPoint { offset: *offset, metadata: String::new() }))
-            .collect();
-        for (place, point) in &points {
-            self.member.reports.set_commit(place, point.clone());
-        }
-        points
+        let point = |offset: &i64| CommitPoint { offset: *offset, metadata: String::new() };
+        self.next.iter().map(|(place, offset)| (place.clone(), point(offset))).collect()
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! The callback runs inside `poll`, on the loop's thread. It reports and returns, with one exception: positions of partitions
 //! that are being taken away are committed there, because afterwards the broker no longer accepts them from us. A ledger loop
-//! has them made anew at that moment ([`Revoked`]); the batch loop keeps `Reports::set_commit` up to date before every poll.
-//! All other commits go through [`Committer`].
+//! makes them at that moment ([`Revoked`]). All other commits go through [`Committer`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,7 +1,7 @@
 //! The meeting point of a loop, its consumer's rebalance callback (on the same thread) and its committer.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
@@ -43,7 +43,6 @@ pub(crate) struct Reports(Arc<(Mutex<Shared>, Condvar)>);
 #[derive(Default)]
 struct Shared {
     reports: Vec<Report>,
-    commits: BTreeMap<(String, i32), CommitPoint>,
     revoked: Option<Arc<dyn Revoked>>,
     committing: bool,
 }
@@ -53,11 +52,9 @@ impl Reports {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing of this client's is committed, and nobody asked, any more. Whom it asked.
+    /// Nobody is asked any more. Whom it asked.
     pub(crate) fn abandon(&self) -> Option<Arc<dyn Revoked>> {
-        let mut shared = self.lock();
-        shared.commits.clear();
-        shared.revoked.take()
+        self.lock().revoked.take()
     }
 
     /// Gives up what another client held, by its own word or by the loop's: whom that one asked is asked from now on.
@@ -95,26 +92,7 @@ impl Reports {
             revoked.release(places);
         }
         self.wait_for_commit();
-        match revoked {
-            Some(revoked) => revoked.close(places),
-            None => {
-                let mut shared = self.lock();
-                let kept = |(topic, partition): &Place| {
-                    let point = shared.commits.remove(&(topic.to_string(), *partition))?;
-                    Some(((Arc::clone(topic), *partition), point))
-                };
-                places.iter().filter_map(kept).collect()
-            }
-        }
-    }
-
-    /// What must be committed should this partition be taken away in the next poll.
-    pub(crate) fn set_commit(&self, place: &Place, point: CommitPoint) {
-        self.lock().commits.insert((place.0.to_string(), place.1), point);
-    }
-
-    pub(crate) fn clear_commit(&self, place: &Place) {
-        self.lock().commits.remove(&(place.0.to_string(), place.1));
+        revoked.map(|revoked| revoked.close(places)).unwrap_or_default()
     }
 
     pub(crate) fn is_committing(&self) -> bool {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use event::topics;
-use kafka_loop::{BatchHandler, BatchOptions, HandlerError, Record, groups, run_batches};
+use kafka_loop::{BatchHandler, BatchOptions, HandlerError, Record, admin, groups, run_batches};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{WAIT, number, platform, publish};
@@ -105,4 +105,39 @@ async fn a_handler_that_never_answers_ends_the_loop() {
     let run = run_batches(&settings, &options, Stuck, CancellationToken::new());
     let error = tokio::time::timeout(WAIT, run).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("has work in hand that is unfinished"), "{error}");
+}
+
+/// Everything is stored already; there is nothing to hand over.
+struct Whole;
+
+impl BatchHandler for Whole {
+    async fn positions(&mut self, oldest: Vec<(i32, i64)>) -> Result<Vec<(i32, i64)>, HandlerError> {
+        Ok(oldest.into_iter().map(|(partition, _)| (partition, 5)).collect())
+    }
+
+    async fn handle(&mut self, batch: Vec<Record>) -> Result<(), HandlerError> {
+        panic!("{} records came again", batch.len())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_a_partition_over_commits_where_it_starts_so_that_no_lag_is_shown_where_none_is() {
+    let settings = platform("takes-over", 1).await;
+    publish(&settings, topics::EVENTS, 5).await;
+    let options = BatchOptions {
+        group: groups::PROJECTOR,
+        topic: topics::EVENTS,
+        max_records: 10,
+        max_bytes: 1 << 20,
+        max_wait: Duration::ZERO,
+        stalled_after: WAIT,
+    };
+    let stop = CancellationToken::new();
+    let run = run_batches(&settings, &options, Whole, stop.clone());
+    let watch = async {
+        while admin::lag(&settings, groups::PROJECTOR, topics::EVENTS).await.unwrap() != 0 {}
+        stop.cancel();
+    };
+    let (ended, ()) = tokio::time::timeout(WAIT, async { tokio::join!(run, watch) }).await.unwrap();
+    ended.unwrap();
 }
