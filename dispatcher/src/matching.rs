@@ -12,28 +12,25 @@
 //! in chunks, each acknowledged before the next, however many subscriptions an event matches.
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use access::{Access, Decision, Question, question};
+use access::{Access, Decision};
 use bytes::Bytes;
-use event::{
-    DeliveryHeaders, DeliveryId, DeliveryKind, Event, EventIdentity, MatchHeaders, Micros, SubscriptionId,
-    SubscriptionMark, topics,
-};
+use event::{Event, MatchHeaders, Micros, SubscriptionId, topics};
 use kafka_loop::{LedgerLoop, Producer, Settle, Work};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    append::{self, OwnedRecord, append_all},
+    append::{OwnedRecord, append_all},
     caught::{Panicked, REASON, caught},
     config::MatchConfig,
     finish,
     matching::{
         decoding::{Decoded, Decoding},
+        matches::{Match, Matched, questions_about, record_of},
         refusals::Refusals,
         reject::{Origin, rejected},
         repeats::{LookUp, Window},
@@ -41,12 +38,13 @@ use crate::{
         undecided::Undecided,
     },
     metrics::Metrics,
-    pushing::endpoint::{EndpointKey, key_of},
+    pushing::endpoint::key_of,
     subscriptions::View,
 };
 
 mod decoding;
 pub(crate) mod filters;
+mod matches;
 mod refusals;
 pub(crate) mod reject;
 pub(crate) mod repeats;
@@ -57,34 +55,6 @@ pub(crate) mod undecided;
 const RIGHTS_WAIT: Duration = Duration::from_secs(1);
 /// The same while the last answer did not come in time.
 const RIGHTS_SHORT_WAIT: Duration = Duration::from_millis(20);
-
-/// A subscription that an event matched.
-struct Match {
-    event: Arc<Matched>,
-    subscription: SubscriptionId,
-    mark: SubscriptionMark,
-    position: i64,
-    endpoint: EndpointKey,
-    consumer: String,
-}
-
-struct Matched {
-    key: Bytes,
-    from: Origin,
-    event: Event,
-    subject: Option<String>,
-    identity: EventIdentity,
-    body: Bytes,
-    traceparent: Option<String>,
-    created: Micros,
-}
-
-impl Matched {
-    /// The record with which it is parked.
-    fn rejected(&self) -> OwnedRecord {
-        rejected(self.key.clone(), self.body.clone(), self.from)
-    }
-}
 
 /// An event that is not settled before its main unit is known, or it lies on a tier.
 type Held = (Arc<Matched>, Settle);
@@ -405,47 +375,5 @@ impl Matching {
         let answer = answer.unwrap_or_default();
         let answer_to = |number: &Option<usize>| number.and_then(|number| answer.get(number)).copied();
         asked.iter().map(|number| answer_to(number).unwrap_or(Decision::Unknown)).collect()
-    }
-}
-
-/// The questions, and for each match the number of its own: each pair of event and consumer is asked about once. None where the
-/// question cannot be put, so that the push loop meets it and parks the delivery.
-fn questions_about(matches: &[Match]) -> (Vec<Question>, Vec<Option<usize>>) {
-    let mut questions = Vec::new();
-    let mut numbers: HashMap<(*const Matched, &str), Option<usize>> = HashMap::new();
-    let mut asked = Vec::with_capacity(matches.len());
-    for matched in matches {
-        let number = *numbers.entry((Arc::as_ptr(&matched.event), &matched.consumer)).or_insert_with(|| {
-            let question = caught(|| question::push(&matched.consumer, &matched.event.event)).ok()?;
-            questions.push(question);
-            Some(questions.len() - 1)
-        });
-        asked.push(number);
-    }
-    (questions, asked)
-}
-
-fn record_of(matched: &Match) -> OwnedRecord {
-    let event = &matched.event;
-    let headers = DeliveryHeaders {
-        subscription: matched.subscription,
-        position: matched.position,
-        mark: Some(matched.mark),
-        endpoint_revision: None,
-        delivery: DeliveryId::of(matched.subscription, event.identity),
-        attempt: 0,
-        put_backs: 0,
-        created: event.created,
-        first_failure: None,
-        last_outcome: None,
-        kind: DeliveryKind::Event,
-        traceparent: event.traceparent.clone(),
-        reason: None,
-    };
-    OwnedRecord {
-        topic: topics::DELIVERIES,
-        key: Bytes::copy_from_slice(matched.endpoint.as_bytes()),
-        value: event.body.clone(),
-        headers: append::headers(headers.to_pairs()),
     }
 }
