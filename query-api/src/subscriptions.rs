@@ -115,7 +115,7 @@ fn shown<'a>(subscription: &'a Subscription, caller: &Caller, beside: &'a Beside
         end_point: endpoint_for(caller, &subscription.endpoint),
         source_filter: subscription.source_filter.as_deref(),
         resource_filter: subscription.resource_filter.as_deref(),
-        subject_filter: subscription.subject_filter.as_deref(),
+        subject_filter: subscription.subject_sent.as_deref().or(subscription.subject_filter.as_deref()),
         type_filter: subscription.type_filter.as_deref(),
         include_subunits: subscription.include_subunits,
         consumer: &subscription.consumer,
@@ -252,14 +252,13 @@ fn not_by_delegation(caller: &Caller) -> Result<(), Refusal> {
 
 impl QueryApi {
     async fn beside(&self, subscriptions: &[Subscription], held: Held) -> Result<Beside, Refusal> {
-        let ids: Vec<SubscriptionId> = subscriptions.iter().map(|subscription| subscription.id).collect();
         let mut endpoints: Vec<String> =
             subscriptions.iter().map(|subscription| endpoint_key(&subscription.endpoint)).collect();
         endpoints.sort_unstable();
         endpoints.dedup();
         let store = &self.inner.store;
         Ok(Beside {
-            refusals: store.refusals_of(&ids).await?,
+            refusals: store.refusals_of(subscriptions).await?,
             backlogs: store.backlogs_of(&endpoints).await?,
             held,
         })
@@ -303,10 +302,12 @@ impl QueryApi {
         };
         let asked = question::subscribe(caller, &consumer, &resource, subject.as_deref());
         self.may_subscribe(asked, &resource).await?;
+        let subject_sent = wish.subject_to_show();
         Ok(NewSubscription {
             endpoint: wish.endpoint.unwrap_or_default(),
             source_filter: wish.source,
             resource_filter: Some(resource),
+            subject_sent,
             subject_filter: subject,
             type_filter: wish.kind,
             include_subunits: wish.subunits,

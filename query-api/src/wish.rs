@@ -5,6 +5,7 @@ use event::{
     address::AddressPolicy,
     event::ATTRIBUTE_MAX,
     resource::{self, APP_PREFIX},
+    subject,
 };
 use url::Url;
 
@@ -225,6 +226,12 @@ impl Wish {
             (self.subunits && self.subject.is_none(), "IncludeSubunits needs a subject filter"),
         ];
         rules.into_iter().filter(|(wrong, _)| *wrong).map(|(_, text)| text).collect()
+    }
+
+    /// The subject as its owner will read it again, where it is shown in other words than it is stored: an organisation's number.
+    /// A person's is shown as the party alone.
+    pub fn subject_to_show(&self) -> Option<String> {
+        self.subject.clone().filter(|text| subject::is_organisation_number(text))
     }
 
     /// The resource that results, in the form that is stored and asked about.
