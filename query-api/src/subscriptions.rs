@@ -2,9 +2,8 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use access::{AuthError, Authenticated, Caller, Decision, Question, extract::SUBSCRIBE, question};
+use access::{AuthError, Authenticated, Caller, Decision, Question, question, scope::SUBSCRIBE};
 use axum::{
-    Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -15,6 +14,7 @@ use event::{
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
+use service::json;
 use store::{EndpointBacklog, Held, NewSubscription};
 use url::Url;
 
@@ -144,14 +144,6 @@ fn deleted(answer: impl IntoResponse, position: i64, held: Held) -> Response {
     response
 }
 
-/// An answer in JSON, with the content type that the contract says.
-pub(crate) fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
-    let content_type = HeaderValue::from_static("application/json; charset=utf-8");
-    let mut response = (status, Json(body)).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    response
-}
-
 /// POST: creates a subscription, or finds the same one, and (re)sends its validation. Answers when it is in force, or after a
 /// second.
 pub async fn create(
@@ -173,7 +165,7 @@ pub async fn create(
     drop(turn);
     let held = api.inner.in_force.wait(&api.inner.store, subscription.position).await;
     let beside = api.beside(std::slice::from_ref(&subscription), held).await?;
-    let mut response = json_answer(StatusCode::CREATED, &shown(&subscription, &caller, &beside));
+    let mut response = json::answer(StatusCode::CREATED, &shown(&subscription, &caller, &beside));
     let location = format!("/events/api/v1/subscriptions/{}", subscription.id);
     if let Ok(value) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, value);
@@ -195,7 +187,7 @@ pub async fn list(
     let held = api.inner.store.held_everywhere().await?;
     let beside = api.beside(&found, held).await?;
     let list: Vec<Shown<'_>> = found.iter().map(|one| shown(one, &caller, &beside)).collect();
-    Ok(json_answer(StatusCode::OK, &json!({"count": list.len(), "subscriptions": list})))
+    Ok(json::answer(StatusCode::OK, &json!({"count": list.len(), "subscriptions": list})))
 }
 
 /// GET: one subscription of the caller's. When it is deleted, the headers say whether that is in force.
@@ -211,7 +203,7 @@ pub async fn show(
         deleted(Refusal::Unknown("subscription"), subscription.position, held)
     } else {
         let beside = api.beside(std::slice::from_ref(&subscription), held).await?;
-        json_answer(StatusCode::OK, &shown(&subscription, &caller, &beside))
+        json::answer(StatusCode::OK, &shown(&subscription, &caller, &beside))
     })
 }
 

@@ -35,6 +35,7 @@ mod pdp;
 mod platform;
 pub mod question;
 mod register;
+pub mod scope;
 mod settings;
 mod subject;
 mod token;

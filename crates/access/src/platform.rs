@@ -13,13 +13,14 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, StatusCode};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use moka::{Expiry, future::Cache};
+use service::telemetry::chain;
 use url::Url;
 
 use crate::{
     bearer::REMEMBERED,
     caller::PlatformApp,
     error::AuthError,
-    neighbour::{Neighbour, describe},
+    neighbour::Neighbour,
     token::{self, BadToken, TokenHash},
 };
 
@@ -114,7 +115,7 @@ impl Platform {
         let url =
             Url::parse(&self.template.replace("{issuer}", issuer)).map_err(|_| AuthError::Unavailable)?;
         let answer = self.neighbour.get(url).await.map_err(|error| {
-            tracing::debug!(error = describe(&error), "a certificate could not be fetched");
+            tracing::debug!(error = chain(&error), "a certificate could not be fetched");
             AuthError::Unavailable
         })?;
         if answer.status == StatusCode::NOT_FOUND {
