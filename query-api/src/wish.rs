@@ -3,7 +3,7 @@
 use event::{
     Draft,
     address::AddressPolicy,
-    event::ATTRIBUTE_MAX,
+    limits::ATTRIBUTE_MAX,
     resource::{self, APP_PREFIX, AppsDomain},
     subject,
 };

@@ -19,9 +19,8 @@ use crate::{
     error::SetupError,
     health::{Change, Health},
     own_token::OwnToken,
-    platform::PLATFORM_HEADER,
     settings::AccessSettings,
-    token::now_s,
+    token::{PLATFORM_HEADER, now_s},
 };
 
 /// Largest answer that is read.

@@ -17,15 +17,12 @@ use service::telemetry::chain;
 use url::Url;
 
 use crate::{
-    bearer::REMEMBERED,
     caller::PlatformApp,
     error::AuthError,
     neighbour::Neighbour,
-    token::{self, BadToken, TokenHash},
+    token::{self, BadToken, PLATFORM_HEADER, REMEMBERED, TokenHash},
 };
 
-/// Header that carries the token, exactly once.
-pub const PLATFORM_HEADER: &str = "PlatformAccessToken";
 const APP_CLAIM: &str = "urn:altinn:app";
 const KNOWN: Duration = Duration::from_secs(3_600);
 const UNKNOWN: Duration = Duration::from_secs(60);
