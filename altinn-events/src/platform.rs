@@ -11,6 +11,7 @@ use kafka_loop::{Clients, Producer, admin};
 use service::{
     lifecycle::{Lifecycle, Stage},
     prometheus::Registry,
+    telemetry::chain,
 };
 use store::{Store, StoreError};
 use tokio::net::TcpListener;
@@ -96,7 +97,7 @@ impl Platform {
         let producer = self.producer;
         let flushed =
             tokio::task::spawn_blocking(move || producer.flush(std::time::Duration::from_secs(5))).await?;
-        ended.map_err(|died| anyhow::Error::msg(format!("{:#}", anyhow::Error::new(died))))?;
+        ended.map_err(|died| anyhow::Error::msg(chain(&died)))?;
         flushed.context("records were left in the producer")
     }
 }

@@ -115,6 +115,7 @@ pub(crate) async fn subscribe(world: &World, sink: &Sink) -> anyhow::Result<Vec<
             source_filter: None,
             resource_filter: Some(GENERIC.to_owned()),
             subject_filter: Some(format!("/party/{}", FIRST_PARTY + number)),
+            subject_sent: None,
             type_filter: None,
             include_subunits: false,
             consumer: "/org/ttd".to_owned(),

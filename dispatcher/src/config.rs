@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use event::{address::AddressPolicy, event::EVENT_MAX};
+use event::{address::AddressPolicy, limits::EVENT_MAX};
 use kafka_loop::Budget;
 use service::env::Env;
 

@@ -173,6 +173,7 @@ mod tests {
             source_filter: None,
             resource_filter: Some("urn:altinn:resource:r".into()),
             subject_filter: None,
+            subject_sent: None,
             type_filter: None,
             include_subunits: false,
             consumer: "/org/ttd".into(),

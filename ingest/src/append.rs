@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use event::{Event, topics};
+use event::{Event, media, topics};
 use kafka_loop::{Ack, AppendError, Outgoing, Producer};
 
 use crate::{error::Refusal, parties::Place};
@@ -31,7 +31,7 @@ pub(crate) async fn append(
 }
 
 fn enqueue(producer: &Producer, event: &Event, place: &Place) -> Result<Ack, AppendError> {
-    let content_type: (&str, &[u8]) = ("content-type", b"application/cloudevents+json");
+    let content_type: (&str, &[u8]) = ("content-type", media::EVENT.as_bytes());
     let with_subject;
     let headers: &[(&str, &[u8])] = match &place.subject {
         Some(subject) => {

@@ -11,7 +11,7 @@ use service::encoding::{DecodeError, Encoding};
 use crate::error::Refusal;
 
 /// Largest event, in bytes.
-pub(crate) const EVENT_MAX: usize = event::event::EVENT_MAX;
+pub(crate) const EVENT_MAX: usize = event::limits::EVENT_MAX;
 /// Largest batch, in bytes.
 pub(crate) const BATCH_MAX: usize = 1024 * 1024;
 /// Most events of a batch.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use event::resource::AppsDomain;
 use service::env::Env;
 
 /// Bytes of request bodies in hand below which one full batch would never be let in.
@@ -10,8 +11,8 @@ const IN_FLIGHT_BYTES_MIN: usize = 2 * 1024 * 1024;
 /// Settings of ingest.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Domain of the apps: an app of `ttd` lives at `https://ttd.{apps_domain}/ttd/…`.
-    pub apps_domain: String,
+    /// Domain of the apps.
+    pub apps_domain: AppsDomain,
     /// Bytes of request bodies in hand at once, over all publishers; beyond it the answer is 503.
     pub in_flight_bytes: usize,
     /// Requests of one publisher in hand at once; beyond it the answer is 429.
@@ -26,7 +27,7 @@ impl Config {
     /// `APPS_DOMAIN`, `INGEST_IN_FLIGHT_BYTES`, `INGEST_IN_FLIGHT_PER_PUBLISHER`, `INGEST_ACK_TIMEOUT_MS`, `INGEST_BODY_TIMEOUT_MS`.
     pub fn from_env(env: &Env) -> Self {
         let config = Self {
-            apps_domain: env.text("APPS_DOMAIN", "apps.altinn.no").to_ascii_lowercase(),
+            apps_domain: env.parsed("APPS_DOMAIN", "a domain", "apps.altinn.no"),
             in_flight_bytes: env.parsed("INGEST_IN_FLIGHT_BYTES", "bytes as a whole number", "67108864"),
             in_flight_per_publisher: env.parsed(
                 "INGEST_IN_FLIGHT_PER_PUBLISHER",
@@ -52,9 +53,6 @@ impl Config {
         if self.ack_timeout.is_zero() || self.body_timeout.is_zero() {
             env.mistake("INGEST_ACK_TIMEOUT_MS, INGEST_BODY_TIMEOUT_MS", "one is 0; example: 6000");
         }
-        if url::Url::parse(&format!("https://ttd.{}/", self.apps_domain)).is_err() {
-            env.mistake("APPS_DOMAIN", "is not a domain; example: apps.altinn.no");
-        }
     }
 }
 
@@ -67,7 +65,7 @@ mod tests {
         let env = Env::from_pairs([]);
         let config = Config::from_env(&env);
         assert!(env.finish().is_ok());
-        assert_eq!(config.apps_domain, "apps.altinn.no");
+        assert_eq!(config.apps_domain.host_of("ttd"), "ttd.apps.altinn.no");
         let env = Env::from_pairs([
             ("APPS_DOMAIN", "a b"),
             ("INGEST_IN_FLIGHT_BYTES", "1"),

@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 use kafka_loop::AppendError;
 use service::{
     encoding::{self, DecodeError, UnknownEncoding},
+    json,
     problem::Problem,
 };
 
@@ -19,8 +20,6 @@ const NEIGHBOUR_S: u32 = 2;
 const TOLD_MAX: usize = 200;
 /// Longest sum of violations in words, in bytes.
 const SUMMED_MAX: usize = 2_000;
-/// The content type of every answer on the app path (contract §1.2).
-const JSON: &str = "application/json; charset=utf-8";
 
 /// What is wrong with one event of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +68,7 @@ pub(crate) enum Refusal {
     Log(#[source] AppendError),
 }
 
-/// A refusal on the app path, where every answer is `application/json`.
+/// A refusal on the app path, where every answer is `application/json` (contract §1.2).
 #[derive(Debug)]
 pub(crate) struct AppRefusal(pub(crate) Refusal);
 
@@ -272,13 +271,6 @@ fn sentence(violation: &Violation) -> String {
     if violation.attribute == "RequestBody" { violation.message.clone() } else { violation.to_string() }
 }
 
-/// A text as a JSON string.
-pub(crate) fn quoted(status: StatusCode, text: &str) -> Response {
-    let mut response = (status, serde_json::Value::from(text).to_string()).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-    response
-}
-
 impl From<Refusal> for AppRefusal {
     fn from(refusal: Refusal) -> Self {
         Self(refusal)
@@ -293,7 +285,7 @@ impl IntoResponse for Refusal {
 
 impl IntoResponse for AppRefusal {
     fn into_response(self) -> Response {
-        self.0.answer(Some(JSON))
+        self.0.answer(Some(json::CONTENT_TYPE))
     }
 }
 
@@ -366,7 +358,11 @@ mod tests {
         assert_eq!(read(Refusal::Forbidden.into_response()).await, (403, String::new(), String::new()));
         assert_eq!(
             read(AppRefusal(Refusal::NotYourSource("ttd/app".into())).into_response()).await,
-            (401, JSON.to_owned(), "\"ttd/app may not create events for that source\"".to_owned())
+            (
+                401,
+                json::CONTENT_TYPE.to_owned(),
+                "\"ttd/app may not create events for that source\"".to_owned()
+            )
         );
     }
 

@@ -1,7 +1,7 @@
 //! Which form of CloudEvents a request has, by its content type; any other is 415, as is an encoding that we do not read, before anybody asks who calls (contract §1.1).
 
 use axum::extract::FromRequestParts;
-use event::MediaType;
+use event::media::{BATCH, EVENT, JSON, MediaType};
 use http::{HeaderMap, header, request::Parts};
 use service::encoding::Encoding;
 
@@ -40,9 +40,6 @@ impl Mode {
     }
 }
 
-const EVENT: &str = "application/cloudevents+json";
-const BATCH: &str = "application/cloudevents-batch+json";
-
 /// The media type of the content.
 fn media(headers: &HeaderMap) -> Option<MediaType> {
     MediaType::parse(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
@@ -68,7 +65,7 @@ fn generic(headers: &HeaderMap) -> Option<Mode> {
 }
 
 fn seed(headers: &HeaderMap) -> Option<Mode> {
-    let plain = || media(headers).is_some_and(|media| media.essence() == "application/json");
+    let plain = || media(headers).is_some_and(|media| media.essence() == JSON);
     generic(headers).or_else(|| plain().then_some(Mode::Structured))
 }
 
@@ -89,7 +86,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SeedMode {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        told(&parts.headers, seed(&parts.headers), "application/json").map(Self)
+        told(&parts.headers, seed(&parts.headers), JSON).map(Self)
     }
 }
 
@@ -97,7 +94,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AppJson {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        told(&parts.headers, app(&parts.headers), "application/json")
+        told(&parts.headers, app(&parts.headers), JSON)
     }
 }
 

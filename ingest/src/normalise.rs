@@ -1,11 +1,15 @@
 //! What the server sets: on the seed path what is missing, on the app path everything but what the app says. Pure.
 
-use event::{Draft, Event, Micros, Violation, Violations, resource, subject};
+use event::{
+    Draft, Event, Micros, Violation, Violations,
+    resource::{self, AppsDomain},
+    subject,
+};
 
 /// What a server knows that a draft may not.
 pub(crate) struct Server<'a> {
     /// Domain of the apps.
-    pub(crate) apps_domain: &'a str,
+    pub(crate) apps_domain: &'a AppsDomain,
     /// The time now.
     pub(crate) now: Micros,
     /// Makes an id that nobody has used.
@@ -114,19 +118,20 @@ fn text_of(draft: &Draft, name: &str) -> Result<Option<String>, Violation> {
 }
 
 /// The absolute source of `{org}/{app}/{party}/{instance}`, with or without a slash before it.
-fn instance_source(source: &str, apps_domain: &str) -> Option<String> {
+fn instance_source(source: &str, apps_domain: &AppsDomain) -> Option<String> {
     let parts: Vec<&str> = source.strip_prefix('/').unwrap_or(source).split('/').collect();
     let [org, app, party, instance] = parts.as_slice() else { return None };
     let is_name = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     let named = [org, app, party, instance].into_iter().all(|part| is_name(part));
-    named.then(|| format!("https://{org}.{apps_domain}/{org}/{app}/instances/{party}/{instance}"))
+    let host = apps_domain.host_of(org);
+    named.then(|| format!("https://{host}/{org}/{app}/instances/{party}/{instance}"))
 }
 
 /// Sets resource and instance from an app's source where they are missing.
-fn derive_resource(draft: &mut Draft, source: &str, apps_domain: &str) {
-    let Some(app) = resource::parse_app_source(source).filter(|_| is_of_apps(source, apps_domain)) else {
+fn derive_resource(draft: &mut Draft, source: &str, apps_domain: &AppsDomain) {
+    let Some(app) = resource::parse_app_source(source).filter(|_| apps_domain.holds(source)) else {
         return;
     };
     if !draft.has("resource") {
@@ -139,32 +144,24 @@ fn derive_resource(draft: &mut Draft, source: &str, apps_domain: &str) {
     }
 }
 
-/// Whether a source's host is one of the apps' hosts.
-pub(crate) fn is_of_apps(source: &str, apps_domain: &str) -> bool {
-    let host = url::Url::parse(source).ok().and_then(|url| url.host_str().map(str::to_owned));
-    host.is_some_and(|host| {
-        host == apps_domain || host.strip_suffix(apps_domain).is_some_and(|start| start.ends_with('.'))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn server() -> Server<'static> {
-        Server {
-            apps_domain: "apps.altinn.no",
+    fn with_server<T>(make: impl FnOnce(&Server<'_>) -> T) -> T {
+        make(&Server {
+            apps_domain: &"apps.altinn.no".parse().unwrap(),
             now: Micros(1_795_000_000_123_456),
             new_id: || "new-id".to_owned(),
-        }
+        })
     }
 
     fn seeded(json: &str) -> Result<Event, Violations> {
-        seed(Draft::parse(json.as_bytes()).unwrap(), &server())
+        with_server(|server| seed(Draft::parse(json.as_bytes()).unwrap(), server))
     }
 
     fn from_app(json: &str) -> Result<Event, Violations> {
-        app(&Draft::parse(json.as_bytes()).unwrap(), &server())
+        with_server(|server| app(&Draft::parse(json.as_bytes()).unwrap(), server))
     }
 
     const INSTANCE: &str = "7f20ad9e-4a75-4be4-a4d7-2f4b4e2a5c7b";

@@ -7,11 +7,11 @@ use axum::{
 };
 use event::{Draft, Event, Micros, Violations, subject};
 use http::{HeaderValue, StatusCode, header};
-use serde_json::Value;
+use service::json;
 
 use crate::{
     Ingest, append, batch, binary, body,
-    error::{AppRefusal, Refusal, quoted},
+    error::{AppRefusal, Refusal},
     limits::Seat,
     mode::{AppJson, Mode, SeedMode},
     normalise::{self, Server},
@@ -123,7 +123,7 @@ impl Ingest {
 
 /// 201 with the quoted id, and the subject as `Location` (contract §1.3) unless that would put a person's number into a URL.
 fn created(event: &Event) -> Response {
-    let mut response = quoted(StatusCode::CREATED, event.id());
+    let mut response = json::answer(StatusCode::CREATED, event.id());
     let subject = event.subject().filter(|subject| !subject::is_person_number(subject));
     if let Some(Ok(location)) = subject.map(|subject| HeaderValue::from_bytes(subject.as_bytes())) {
         response.headers_mut().insert(header::LOCATION, location);
@@ -133,10 +133,6 @@ fn created(event: &Event) -> Response {
 
 /// 201 with the ids in the order of the batch.
 fn ids(events: &[Event]) -> Response {
-    let ids: Value = events.iter().map(Event::id).collect();
-    let mut response = (StatusCode::CREATED, ids.to_string()).into_response();
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    response
+    let ids: Vec<&str> = events.iter().map(Event::id).collect();
+    json::answer(StatusCode::CREATED, &ids)
 }

@@ -6,6 +6,7 @@
 use std::future::Future;
 
 use event::Micros;
+use service::telemetry::chain;
 use store::{Absent, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -60,8 +61,11 @@ async fn step<T>(
         Ok(done) => Some(done),
         Err(error) => {
             metrics.housekeeping_failed.inc();
-            let error = format!("{:#}", anyhow::Error::new(error));
-            tracing::warn!(step = name, error, "a step of housekeeping failed and is tried again");
+            tracing::warn!(
+                step = name,
+                error = chain(&error),
+                "a step of housekeeping failed and is tried again"
+            );
             None
         }
     }

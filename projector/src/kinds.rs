@@ -82,7 +82,12 @@ impl Kind for Attempts {
             kafka_offset: record.offset,
             record: text.to_owned(),
         };
-        let refusal = attempt.refusal().map(|reason| Refusal { at: row.at, reason: reason.to_owned() });
+        let refusal = attempt.refusal().map(|reason| Refusal {
+            subscription: row.subscription,
+            mark: row.mark,
+            at: row.at,
+            reason: reason.to_owned(),
+        });
         Ok(Some(Attempt { row, proof: attempt.proof(), refusal }))
     }
 
@@ -98,8 +103,7 @@ impl Kind for Attempts {
                 metrics.validated.inc();
             }
         }
-        let refused = |attempt: &Attempt| Some((attempt.row.subscription, attempt.refusal.clone()?));
-        let refusals: Vec<(SubscriptionId, Refusal)> = rows.iter().filter_map(refused).collect();
+        let refusals: Vec<Refusal> = rows.iter().filter_map(|attempt| attempt.refusal.clone()).collect();
         if !refusals.is_empty() {
             store.note_refusals(&refusals).await?;
         }

@@ -18,6 +18,9 @@ use crate::{
     query::{Query, check_text},
 };
 
+/// The content type of a page.
+pub(crate) const EVENTS: &str = "application/cloudevents+json; charset=utf-8";
+
 /// What is not encoded in a link.
 const PLAIN: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/');
@@ -102,8 +105,7 @@ fn page(page: Page, link: &Link<'_>) -> Response {
     let bodies: Vec<&str> = page.events.iter().map(Event::json).collect();
     let body = format!("[{}]", bodies.join(", "));
     let mut headers = HeaderMap::new();
-    let content_type = HeaderValue::from_static("application/cloudevents+json; charset=utf-8");
-    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENTS));
     if let Ok(value) = HeaderValue::from_str(&cursor::encode(page.position, link.filter)) {
         headers.insert(HeaderName::from_static("feed-cursor"), value);
     }

@@ -14,6 +14,7 @@ use event::{
 };
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use service::json;
 use store::FeedFilter;
 
 use crate::{
@@ -27,8 +28,6 @@ use crate::{
     query::{Query, from_json, header},
     router::{Asked, PathParts, SaysJson},
 };
-
-const PROBLEM: &str = "application/json; charset=utf-8";
 
 /// The events of one app, for its owner.
 pub async fn org_feed(
@@ -76,7 +75,7 @@ pub async fn parties_feed(
 }
 
 fn refused(refusal: Refusal) -> Response {
-    refusal.with_type_if_wrong(PROBLEM)
+    refusal.with_type_if_wrong(json::CONTENT_TYPE)
 }
 
 /// Whom the request asks about.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use event::address::AddressPolicy;
+use event::{address::AddressPolicy, resource::AppsDomain};
 use service::env::Env;
 use url::Url;
 
@@ -11,8 +11,8 @@ use url::Url;
 pub struct Config {
     /// What links start with: the address that clients use, without a slash at the end.
     pub base_uri: String,
-    /// Hosts of apps end with this.
-    pub apps_domain: String,
+    /// Domain of the apps.
+    pub apps_domain: AppsDomain,
     /// Which webhook addresses are allowed.
     pub addresses: AddressPolicy,
     /// Most rows of one look into the store.
@@ -65,7 +65,7 @@ impl Config {
         }
         Self {
             base_uri: base_uri.trim_end_matches('/').to_owned(),
-            apps_domain: env.text("APPS_DOMAIN", "apps.altinn.no"),
+            apps_domain: env.parsed("APPS_DOMAIN", "a domain", "apps.altinn.no"),
             addresses: AddressPolicy { allow_loopback: env.flag("ALLOW_LOOPBACK_WEBHOOKS", false) },
             scan_rows: env.parsed("FEED_SCAN_ROWS", "a whole number from 1", "5000"),
             scan_chunks: env.parsed("FEED_SCAN_CHUNKS", "a whole number from 1", "5"),

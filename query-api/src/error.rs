@@ -9,6 +9,7 @@ use http::{HeaderValue, StatusCode, header};
 use service::{
     encoding::{self, UnknownEncoding},
     problem::Problem,
+    telemetry::chain,
 };
 use store::StoreError;
 
@@ -107,7 +108,7 @@ impl Refusal {
                 Problem::unavailable("database-unavailable", 2).detail("The database does not answer. Repeat later.")
             }
             Self::Store(error) => {
-                tracing::error!(error = format!("{:#}", error_chain(&error)), "a request failed in the store");
+                tracing::error!(error = chain(&error), "a request failed in the store");
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal").detail("The request failed on our side.")
             }
             Self::TooManyPages => {
@@ -176,14 +177,4 @@ impl IntoResponse for Refusal {
         }
         response
     }
-}
-
-fn error_chain(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
-    text
 }

@@ -8,7 +8,7 @@ use store::FeedFilter;
 
 use crate::{
     QueryApi,
-    answer::{ALTERNATIVE, ALTERNATIVE_OF, Wanted},
+    answer::{ALTERNATIVE, ALTERNATIVE_OF, EVENTS, Wanted},
     checks::Checks,
     error::Refusal,
     feed::Rights,
@@ -17,7 +17,6 @@ use crate::{
 };
 
 const HEADER: &str = "Altinn-AlternativeSubject";
-const PROBLEM: &str = "application/cloudevents+json; charset=utf-8";
 const RESOURCE_PREFIX: &str = "urn:altinn:resource:";
 
 /// The events of one resource.
@@ -26,7 +25,7 @@ pub async fn feed(
     State(api): State<QueryApi>,
     GenericReader(caller): GenericReader,
 ) -> Response {
-    api.generic_page(&caller, &asked).await.unwrap_or_else(|refusal| refusal.with_type_if_wrong(PROBLEM))
+    api.generic_page(&caller, &asked).await.unwrap_or_else(|refusal| refusal.with_type_if_wrong(EVENTS))
 }
 
 fn filter_of(query: &Query, alternative: Option<String>, checks: &mut Checks) -> Result<FeedFilter, Refusal> {

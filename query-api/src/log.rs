@@ -10,9 +10,10 @@ use axum::{extract::State, response::Response};
 use event::{AttemptRecord, DeliveryKind, Event, EventIdentity};
 use http::StatusCode;
 use serde::Serialize;
+use service::json;
 use store::DeadLetter;
 
-use crate::{QueryApi, error::Refusal, router::PathParts, subscriptions::json_answer};
+use crate::{QueryApi, error::Refusal, router::PathParts};
 
 /// Most attempts, and dead letters, of one look.
 const ATTEMPTS_MAX: i64 = 200;
@@ -52,7 +53,7 @@ pub async fn attempts(
             attempt.hide_event();
         }
     }
-    Ok(json_answer(StatusCode::OK, &Log { attempts, dead_letters: dead.into_iter().map(shown).collect() }))
+    Ok(json::answer(StatusCode::OK, &Log { attempts, dead_letters: dead.into_iter().map(shown).collect() }))
 }
 
 fn shown(letter: DeadLetter) -> Dead {

@@ -1,6 +1,6 @@
 //! Query parameters and headers of a read, as they were sent. Pure.
 
-use event::Micros;
+use event::{MediaType, Micros};
 use http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
@@ -215,13 +215,8 @@ pub fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
 /// # Errors
 /// [`Refusal::MediaType`] when it is not, or nothing is stated.
 pub fn check_json_body(headers: &HeaderMap) -> Result<(), Refusal> {
-    let stated = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media = stated.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if media == "application/json" || media == "text/json" || media.ends_with("+json") {
-        Ok(())
-    } else {
-        Err(Refusal::MediaType)
-    }
+    let stated = headers.get(header::CONTENT_TYPE).and_then(|value| MediaType::parse(value.to_str().ok()?));
+    if stated.is_some_and(|media| media.is_json()) { Ok(()) } else { Err(Refusal::MediaType) }
 }
 
 #[cfg(test)]

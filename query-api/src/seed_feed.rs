@@ -6,7 +6,7 @@
 //! `POST /events/instanceeventsforparty/`, of one party: its number stands in the body, never in an address. Rights are asked for
 //! each event. A reader goes on with `after`, which `next` holds; the body is sent again.
 
-use access::{AuthError, Authenticated, Caller};
+use access::{AuthError, Authenticated, Caller, scope};
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
@@ -34,7 +34,7 @@ pub async fn feed(
     Authenticated(caller): Authenticated,
     PathParts((org, app)): PathParts<(String, String)>,
 ) -> Response {
-    if !caller.has_scope(&format!("altinn:events/{org}/{app}")) {
+    if !caller.has_scope(&scope::of_app(&org, &app)) {
         return AuthError::Forbidden.into_response();
     }
     if caller.is_by_delegation() {

@@ -2,9 +2,8 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use access::{AuthError, Authenticated, Caller, Decision, Question, extract::SUBSCRIBE, question};
+use access::{AuthError, Authenticated, Caller, Decision, Question, question, scope::SUBSCRIBE};
 use axum::{
-    Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -15,6 +14,7 @@ use event::{
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
+use service::json;
 use store::{EndpointBacklog, Held, NewSubscription};
 use url::Url;
 
@@ -115,7 +115,7 @@ fn shown<'a>(subscription: &'a Subscription, caller: &Caller, beside: &'a Beside
         end_point: endpoint_for(caller, &subscription.endpoint),
         source_filter: subscription.source_filter.as_deref(),
         resource_filter: subscription.resource_filter.as_deref(),
-        subject_filter: subscription.subject_filter.as_deref(),
+        subject_filter: subscription.subject_sent.as_deref().or(subscription.subject_filter.as_deref()),
         type_filter: subscription.type_filter.as_deref(),
         include_subunits: subscription.include_subunits,
         consumer: &subscription.consumer,
@@ -144,14 +144,6 @@ fn deleted(answer: impl IntoResponse, position: i64, held: Held) -> Response {
     response
 }
 
-/// An answer in JSON, with the content type that the contract says.
-pub(crate) fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
-    let content_type = HeaderValue::from_static("application/json; charset=utf-8");
-    let mut response = (status, Json(body)).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    response
-}
-
 /// POST: creates a subscription, or finds the same one, and (re)sends its validation. Answers when it is in force, or after a
 /// second.
 pub async fn create(
@@ -173,7 +165,7 @@ pub async fn create(
     drop(turn);
     let held = api.inner.in_force.wait(&api.inner.store, subscription.position).await;
     let beside = api.beside(std::slice::from_ref(&subscription), held).await?;
-    let mut response = json_answer(StatusCode::CREATED, &shown(&subscription, &caller, &beside));
+    let mut response = json::answer(StatusCode::CREATED, &shown(&subscription, &caller, &beside));
     let location = format!("/events/api/v1/subscriptions/{}", subscription.id);
     if let Ok(value) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, value);
@@ -195,7 +187,7 @@ pub async fn list(
     let held = api.inner.store.held_everywhere().await?;
     let beside = api.beside(&found, held).await?;
     let list: Vec<Shown<'_>> = found.iter().map(|one| shown(one, &caller, &beside)).collect();
-    Ok(json_answer(StatusCode::OK, &json!({"count": list.len(), "subscriptions": list})))
+    Ok(json::answer(StatusCode::OK, &json!({"count": list.len(), "subscriptions": list})))
 }
 
 /// GET: one subscription of the caller's. When it is deleted, the headers say whether that is in force.
@@ -211,7 +203,7 @@ pub async fn show(
         deleted(Refusal::Unknown("subscription"), subscription.position, held)
     } else {
         let beside = api.beside(std::slice::from_ref(&subscription), held).await?;
-        json_answer(StatusCode::OK, &shown(&subscription, &caller, &beside))
+        json::answer(StatusCode::OK, &shown(&subscription, &caller, &beside))
     })
 }
 
@@ -252,14 +244,13 @@ fn not_by_delegation(caller: &Caller) -> Result<(), Refusal> {
 
 impl QueryApi {
     async fn beside(&self, subscriptions: &[Subscription], held: Held) -> Result<Beside, Refusal> {
-        let ids: Vec<SubscriptionId> = subscriptions.iter().map(|subscription| subscription.id).collect();
         let mut endpoints: Vec<String> =
             subscriptions.iter().map(|subscription| endpoint_key(&subscription.endpoint)).collect();
         endpoints.sort_unstable();
         endpoints.dedup();
         let store = &self.inner.store;
         Ok(Beside {
-            refusals: store.refusals_of(&ids).await?,
+            refusals: store.refusals_of(subscriptions).await?,
             backlogs: store.backlogs_of(&endpoints).await?,
             held,
         })
@@ -303,10 +294,12 @@ impl QueryApi {
         };
         let asked = question::subscribe(caller, &consumer, &resource, subject.as_deref());
         self.may_subscribe(asked, &resource).await?;
+        let subject_sent = wish.subject_to_show();
         Ok(NewSubscription {
             endpoint: wish.endpoint.unwrap_or_default(),
             source_filter: wish.source,
             resource_filter: Some(resource),
+            subject_sent,
             subject_filter: subject,
             type_filter: wish.kind,
             include_subunits: wish.subunits,

@@ -3,8 +3,9 @@
 use event::{
     Draft,
     address::AddressPolicy,
-    event::ATTRIBUTE_MAX,
-    resource::{self, APP_PREFIX},
+    limits::ATTRIBUTE_MAX,
+    resource::{self, APP_PREFIX, AppsDomain},
+    subject,
 };
 use url::Url;
 
@@ -149,13 +150,9 @@ impl Wish {
     }
 
     /// Check 4: whose rules hold.
-    pub fn kind(&self, apps_domain: &str) -> Kind {
+    pub fn kind(&self, apps_domain: &AppsDomain) -> Kind {
         let by_resource = self.resource.as_ref().is_some_and(|text| text.starts_with(APP_PREFIX));
-        let host =
-            self.source.as_ref().and_then(|source| Url::parse(source).ok()?.host_str().map(str::to_owned));
-        let by_host = host.is_some_and(|host| {
-            host.strip_suffix(apps_domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        });
+        let by_host = self.source.as_ref().is_some_and(|source| apps_domain.holds(source));
         if by_resource || by_host { Kind::App } else { Kind::Generic }
     }
 
@@ -227,6 +224,12 @@ impl Wish {
         rules.into_iter().filter(|(wrong, _)| *wrong).map(|(_, text)| text).collect()
     }
 
+    /// The subject as its owner will read it again, where it is shown in other words than it is stored: an organisation's number.
+    /// A person's is shown as the party alone.
+    pub fn subject_to_show(&self) -> Option<String> {
+        self.subject.clone().filter(|text| subject::is_organisation_number(text))
+    }
+
     /// The resource that results, in the form that is stored and asked about.
     pub fn stored_resource(&self) -> Option<String> {
         self.resource.clone().or_else(|| app_of_source(self.source.as_ref()?))
@@ -274,7 +277,7 @@ mod tests {
 
     fn filters(json: &str, asker: Asker) -> String {
         let wish = wish(json);
-        wish.wrong_filters(wish.kind("apps.altinn.no"), asker).join(";")
+        wish.wrong_filters(wish.kind(&"apps.altinn.no".parse().unwrap()), asker).join(";")
     }
 
     #[test]
@@ -357,7 +360,7 @@ mod tests {
 
     #[test]
     fn the_kind_follows_from_the_resource_or_the_host() {
-        let kind = |json| wish(json).kind("apps.altinn.no");
+        let kind = |json| wish(json).kind(&"apps.altinn.no".parse().unwrap());
         assert_eq!(kind(r#"{"resourceFilter":"URN:altinn:resource:app_ttd_x"}"#), Kind::App);
         assert_eq!(kind(r#"{"resourceFilter":"urn:altinn:resource:altinnapp.ttd.x"}"#), Kind::App);
         assert_eq!(kind(r#"{"sourceFilter":"https://ttd.apps.altinn.no/ttd/x"}"#), Kind::App);

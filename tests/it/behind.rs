@@ -18,6 +18,7 @@ async fn subscribe(store: &Store, endpoint: &str) -> Subscription {
         source_filter: None,
         resource_filter: Some(RESOURCE.to_owned()),
         subject_filter: None,
+        subject_sent: None,
         type_filter: None,
         include_subunits: false,
         consumer: "/org/ttd".to_owned(),

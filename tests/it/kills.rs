@@ -46,6 +46,7 @@ async fn subscribe(world: &World, endpoint: &str) -> Subscription {
         source_filter: None,
         resource_filter: Some(RESOURCE.to_owned()),
         subject_filter: None,
+        subject_sent: None,
         type_filter: None,
         include_subunits: false,
         consumer: "/org/ttd".to_owned(),

@@ -21,6 +21,7 @@ mod guarantees;
 mod guard_rails;
 mod kills;
 mod ladder;
+mod one_definition;
 mod poison;
 mod probe;
 mod rebalance;

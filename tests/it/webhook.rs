@@ -40,8 +40,14 @@ async fn each_subscription_gets_what_its_filters_let_through_and_nothing_else() 
     let deleted = "no.altinn.example.deleted";
     let created = "no.altinn.example.created";
     let app_source = "https://ttd.apps.altinn.no/ttd/apps-test";
+    let unit = "urn:altinn:organization:identifier-no:991825827";
     let expected = [
-        ("all", json!({"resourceFilter": RESOURCE}), vec!["seven", "seven-deleted", "eight"]),
+        (
+            "all",
+            json!({"resourceFilter": RESOURCE}),
+            vec!["seven", "seven-deleted", "eight", "by-number", "by-party"],
+        ),
+        ("unit", json!({"resourceFilter": RESOURCE, "subjectFilter": unit}), vec!["by-number", "by-party"]),
         (
             "subject",
             json!({"resourceFilter": RESOURCE, "subjectFilter": "party/7"}),
@@ -58,7 +64,12 @@ async fn each_subscription_gets_what_its_filters_let_through_and_nothing_else() 
         ("source", json!({"sourceFilter": app_source}), vec!["of-the-app"]),
     ];
     for (name, filters, _) in &expected {
-        subscribe(&world, &client, name, filters.clone()).await;
+        let id = subscribe(&world, &client, name, filters.clone()).await;
+        if *name == "unit" {
+            let path = format!("/events/api/v1/subscriptions/{id}");
+            let shown: Value = client.get(&path).send().await.unwrap().json().await.unwrap();
+            assert_eq!(shown["subjectFilter"], unit, "as it was sent");
+        }
     }
     probe::changes_are_in_force(&world, &client).await;
     let of_app = |id: &str, source: String| {
@@ -68,6 +79,8 @@ async fn each_subscription_gets_what_its_filters_let_through_and_nothing_else() 
         generic("seven", "/party/7"),
         with(generic("seven-deleted", "party/7"), json!({"type": deleted})),
         generic("eight", "/party/8"),
+        generic("by-number", unit),
+        generic("by-party", "/party/50000001"),
         of_app("of-the-app", format!("{app_source}/{INSTANCE}")),
         of_app("from-elsewhere", format!("https://elsewhere.example.no/ttd/apps-test/{INSTANCE}")),
     ] {

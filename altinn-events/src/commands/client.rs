@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use access::scope;
 use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
 use reqwest::{Client, RequestBuilder, Response};
@@ -20,8 +21,10 @@ pub struct Target {
     pub token: Option<String>,
 }
 
-/// Scopes of a token that the commands get for themselves.
-const SCOPES: &str = "altinn:events.publish altinn:events.subscribe altinn:serviceowner";
+/// What a service owner may want to do; the commands' own tokens have it.
+pub fn scopes() -> String {
+    [scope::PUBLISH, scope::SUBSCRIBE, scope::SERVICE_OWNER].join(" ")
+}
 
 /// A client with a token.
 #[derive(Clone, Debug)]
@@ -69,7 +72,9 @@ impl Target {
         let token = match &self.token {
             Some(token) => token.clone(),
             None => {
-                let query = [("env", "local"), ("org", "ttd"), ("orgNo", "991825827"), ("scopes", SCOPES)];
+                let scopes = scopes();
+                let query =
+                    [("env", "local"), ("org", "ttd"), ("orgNo", "991825827"), ("scopes", scopes.as_str())];
                 generated_token(&self.altinn, "/api/GetEnterpriseToken", &query).await?
             }
         };

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use event::media;
 use local_altinn::LocalAltinn;
 use serde_json::{Value, json};
 
@@ -43,7 +44,7 @@ pub async fn show(
         "data": {"message": "the first event"},
     });
     let published = Instant::now();
-    let request = caller.post(EVENTS).header("content-type", "application/cloudevents+json");
+    let request = caller.post(EVENTS).header("content-type", media::EVENT);
     let (accepted_in, feed_in, webhook_in) = tokio::join!(
         async {
             accepted(request.body(event.to_string())).await?;

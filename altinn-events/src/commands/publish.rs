@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
+use event::media;
 use serde_json::{Map, Value, json, value::RawValue};
 use tokio::{
     fs::File,
@@ -64,7 +65,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         None => {
             let event = one(&args)?;
             let id = event.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
-            let request = caller.post(PATH).header("content-type", "application/cloudevents+json");
+            let request = caller.post(PATH).header("content-type", media::EVENT);
             accepted(request.body(Value::Object(event).to_string())).await?;
             println!("{id}");
             Ok(())
@@ -167,7 +168,7 @@ async fn feed(
 async fn send(caller: Caller, batch: Vec<String>, line: usize) -> anyhow::Result<usize> {
     let events = batch.len();
     let body = format!("[{}]", batch.join(","));
-    let request = caller.post(PATH).header("content-type", "application/cloudevents-batch+json").body(body);
+    let request = caller.post(PATH).header("content-type", media::BATCH).body(body);
     accepted(request).await.with_context(|| format!("the batch that ends at line {line} was refused"))?;
     Ok(events)
 }

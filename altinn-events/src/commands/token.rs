@@ -2,10 +2,8 @@
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::client::generated_token;
+use super::client::{self, generated_token};
 
-/// What a service owner may want to do.
-const ALL_SCOPES: &str = "altinn:events.publish altinn:events.subscribe altinn:serviceowner";
 /// The maker of a system among the stand-in's data, and the system user that a business made for it.
 const SYSTEM_OWNER: &str = "315596688";
 const SYSTEM_USER: &str = "a1b2c3d4-0000-4000-8000-000000000002";
@@ -91,7 +89,7 @@ impl Args {
                     set(&mut self.org, "ttd");
                 }
                 if self.org.is_some() {
-                    set(&mut self.scopes, ALL_SCOPES);
+                    set(&mut self.scopes, &client::scopes());
                 }
                 "/api/GetEnterpriseToken"
             }

@@ -56,6 +56,7 @@ fn subscription(number: usize) -> anyhow::Result<Subscription> {
         source_filter: None,
         resource_filter: Some(sample::APP.to_owned()),
         subject_filter: Some(format!("/party/{}", FIRST_PARTY + number)),
+        subject_sent: None,
         type_filter: Some(sample::TYPE.to_owned()),
         include_subunits: false,
         consumer: format!("/organisation/{}", 910_000_000 + number),

@@ -3,7 +3,7 @@
 //! Verified tokens are remembered under the SHA-256 of the whole token for at most [`REMEMBERED`], so a busy caller costs one
 //! signature check a minute. A remembered one counts only while it has not ended and its key is still in the key set.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{HeaderMap, Method, header};
 use moka::future::Cache;
@@ -12,11 +12,9 @@ use crate::{
     caller::Caller,
     error::AuthError,
     keys::{Fingerprint, KeyError, Keys},
-    token::{self, BadToken, TokenHash},
+    token::{self, BadToken, REMEMBERED, TokenHash},
 };
 
-/// How long a verified token is remembered.
-pub(crate) const REMEMBERED: Duration = Duration::from_secs(60);
 /// Verified tokens that are remembered; some KB each.
 const REMEMBERED_MAX: u64 = 20_000;
 

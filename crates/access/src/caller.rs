@@ -5,19 +5,13 @@ use std::{collections::HashSet, fmt, ops::Deref, sync::Arc};
 use event::Micros;
 use serde_json::Value;
 
-use crate::{
-    claims::{BadClaim, Claims},
-    subject::Subject,
-    token::Verified,
-};
+use crate::{claims::BadClaim, subject::Subject, token::Verified};
 
 const ORG: &str = "urn:altinn:org";
 const ORG_NUMBER: &str = "urn:altinn:orgNumber";
 const USER_ID: &str = "urn:altinn:userid";
 const PARTY_ID: &str = "urn:altinn:partyid";
 const AUTH_LEVEL: &str = "urn:altinn:authlevel";
-const SYSTEM_USER_TYPE: &str = "urn:altinn:systemuser";
-const ZERO_UUID: &str = "00000000-0000-0000-0000-000000000000";
 /// More scopes than any real token has.
 const SCOPES_MAX: usize = 1_000;
 
@@ -112,10 +106,10 @@ impl Caller {
             user_id: claims.id(USER_ID)?,
             party_id: claims.id(PARTY_ID)?,
             org_number: claims.text(ORG_NUMBER)?,
-            system_user: system_user(claims),
+            system_user: claims.system_user(),
             auth_level: auth_level.parse().map_err(|_| BadClaim(AUTH_LEVEL))?,
-            consumer_number: authority_number(claims.get("consumer")),
-            supplier: authority_number(claims.get("supplier")),
+            consumer_number: claims.authority_number("consumer"),
+            supplier: claims.authority_number("supplier"),
             expires: Micros(expires),
             subject: Arc::new(Subject::from_claims(claims)),
         };
@@ -142,7 +136,7 @@ impl Caller {
 
     #[cfg(test)]
     pub(crate) fn named_for_test(claim: &str, value: &str) -> Self {
-        let claims = Claims::of(&serde_json::json!({ claim: value }));
+        let claims = crate::claims::Claims::of(&serde_json::json!({ claim: value }));
         Self::from_verified(&Verified { claims, expires_s: 2_000_000_000 }).expect("the claim is one")
     }
 
@@ -200,51 +194,12 @@ impl fmt::Debug for Caller {
     }
 }
 
-/// The first system user in `authorization_details`; the zero id is nobody's.
-pub(crate) fn system_user(claims: &Claims) -> Option<String> {
-    let details = claims.get("authorization_details")?;
-    // .NET writes the claim as a text that holds JSON; Maskinporten writes JSON.
-    let parsed: Value;
-    let details = if let Value::String(text) = details {
-        parsed = serde_json::from_str(text).ok()?;
-        &parsed
-    } else {
-        details
-    };
-    let list = details.as_array().map_or(std::slice::from_ref(details), Vec::as_slice);
-    let entry =
-        list.iter().find(|entry| entry.get("type").and_then(Value::as_str) == Some(SYSTEM_USER_TYPE))?;
-    let id = entry.get("systemuser_id")?;
-    let id = id.as_array().map_or(Some(id), |ids| ids.first())?.as_str()?;
-    let id = id.to_ascii_lowercase();
-    (is_uuid(&id) && id != ZERO_UUID).then_some(id)
-}
-
-fn is_uuid(text: &str) -> bool {
-    let groups: Vec<_> = text.split('-').map(str::len).collect();
-    groups == [8, 4, 4, 4, 12] && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
-}
-
-/// The organisation number in `{"authority": …, "ID": "0192:991825827"}`, also when the claim is a text that holds it.
-pub(crate) fn authority_number(claim: Option<&Value>) -> Option<String> {
-    let claim = claim?;
-    let parsed: Value;
-    let claim = if let Value::String(text) = claim {
-        parsed = serde_json::from_str(text).ok()?;
-        &parsed
-    } else {
-        claim
-    };
-    let id = claim.get("ID")?.as_str()?;
-    let number = id.rsplit(':').next()?;
-    (number.len() == 9 && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| number.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::claims::{Claims, ZERO_UUID};
 
     fn caller(claims: &Value) -> Result<Caller, BadClaim> {
         Caller::from_verified(&Verified { claims: Claims::of(claims), expires_s: 2_000_000_000 })

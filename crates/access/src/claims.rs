@@ -1,12 +1,15 @@
 //! The claims of a token: named values, each name once.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Visitor},
 };
 use serde_json::Value;
+
+const SYSTEM_USER_TYPE: &str = "urn:altinn:systemuser";
+pub(crate) const ZERO_UUID: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Claims in the token's own order. A name that occurs twice makes the token malformed.
 #[derive(Clone, Default)]
@@ -47,10 +50,42 @@ impl Claims {
         if number < 0 { Err(BadClaim(name)) } else { Ok(Some(number).filter(|number| *number > 0)) }
     }
 
+    /// The organisation number in a claim like `{"authority": …, "ID": "0192:991825827"}`.
+    pub(crate) fn authority_number(&self, name: &str) -> Option<String> {
+        let claim = structured(self.get(name)?)?;
+        let number = claim.get("ID")?.as_str()?.rsplit(':').next()?;
+        (number.len() == 9 && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| number.to_owned())
+    }
+
+    /// The first system user in `authorization_details`; the zero id is nobody's.
+    pub(crate) fn system_user(&self) -> Option<String> {
+        let details = structured(self.get("authorization_details")?)?;
+        let list = details.as_array().map_or(std::slice::from_ref(details.as_ref()), Vec::as_slice);
+        let is_one = |entry: &&Value| entry.get("type").and_then(Value::as_str) == Some(SYSTEM_USER_TYPE);
+        let id = list.iter().find(is_one)?.get("systemuser_id")?;
+        let id = id.as_array().map_or(Some(id), |ids| ids.first())?.as_str()?.to_ascii_lowercase();
+        (is_uuid(&id) && id != ZERO_UUID).then_some(id)
+    }
+
     #[cfg(test)]
     pub(crate) fn of(json: &Value) -> Self {
         serde_json::from_value(json.clone()).unwrap()
     }
+}
+
+/// A claim that has members: .NET writes it as a text that holds JSON, Maskinporten writes JSON.
+fn structured(claim: &Value) -> Option<Cow<'_, Value>> {
+    match claim {
+        Value::String(text) => serde_json::from_str(text).ok().map(Cow::Owned),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Some(Cow::Borrowed(claim))
+        }
+    }
+}
+
+fn is_uuid(text: &str) -> bool {
+    let groups: Vec<_> = text.split('-').map(str::len).collect();
+    groups == [8, 4, 4, 4, 12] && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 impl<'de> Deserialize<'de> for Claims {

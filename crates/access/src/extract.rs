@@ -11,12 +11,8 @@ use crate::{
     Access,
     caller::{Caller, PlatformApp},
     error::AuthError,
+    scope::{PUBLISH, SUBSCRIBE},
 };
-
-/// Scope of publishers of generic events (contract §2.5).
-pub const PUBLISH: &str = "altinn:events.publish";
-/// Scope of readers of the generic feed and of its subscribers (contract §2.5).
-pub const SUBSCRIBE: &str = "altinn:events.subscribe";
 
 /// Anybody with a bearer token that counts; else 401.
 #[derive(Clone, Debug)]

@@ -16,6 +16,7 @@ use jsonwebtoken::{
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
 };
 use serde::Deserialize;
+use service::telemetry::chain;
 use sha2::{Digest, Sha256};
 use tokio::{sync::Mutex, time::Instant};
 use tokio_util::task::TaskTracker;
@@ -23,7 +24,7 @@ use url::Url;
 
 use crate::{
     error::SetupError,
-    neighbour::{Neighbour, NoAnswer, describe},
+    neighbour::{Neighbour, NoAnswer},
     settings::AccessSettings,
 };
 
@@ -167,7 +168,7 @@ impl Keys {
                 self.reload_pause
             }
             Err(error) => {
-                tracing::warn!(error = describe(&error), "the keys that verify tokens could not be loaded");
+                tracing::warn!(error = chain(&error), "the keys that verify tokens could not be loaded");
                 RETRY
             }
         };

@@ -35,6 +35,7 @@ mod pdp;
 mod platform;
 pub mod question;
 mod register;
+pub mod scope;
 mod settings;
 mod subject;
 mod token;
@@ -46,9 +47,9 @@ pub use callers::{CallerBusy, Turn};
 pub use error::{AuthError, SetupError, Unavailable};
 pub use extract::{AppPublisher, Authenticated, GenericReader, Publisher, Visitor};
 pub use outcome::Decision;
-pub use platform::PLATFORM_HEADER;
 pub use question::Question;
 pub use settings::AccessSettings;
+pub use token::PLATFORM_HEADER;
 
 use bearer::Bearer;
 use callers::Callers;

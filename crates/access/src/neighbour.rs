@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
+use event::media::JSON;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use service::telemetry::chain;
 use tokio::{sync::Semaphore, time::Instant};
 use url::Url;
 
@@ -17,9 +19,8 @@ use crate::{
     error::SetupError,
     health::{Change, Health},
     own_token::OwnToken,
-    platform::PLATFORM_HEADER,
     settings::AccessSettings,
-    token::now_s,
+    token::{PLATFORM_HEADER, now_s},
 };
 
 /// Largest answer that is read.
@@ -96,7 +97,7 @@ impl Neighbour {
     }
 
     pub(crate) async fn post(&self, url: Url, json: Vec<u8>) -> Result<Answer, NoAnswer> {
-        let content = HeaderValue::from_static("application/json");
+        let content = HeaderValue::from_static(JSON);
         self.send(self.client.post(url).header(header::CONTENT_TYPE, content).body(json)).await
     }
 
@@ -125,7 +126,7 @@ impl Neighbour {
             None => self.health().answered(now),
             Some(_) => self.health().failed(now),
         };
-        let error = failure.map(|failure| describe(failure)).unwrap_or_default();
+        let error = failure.map(|failure| chain(failure)).unwrap_or_default();
         match change {
             Some(Change::Silenced) => tracing::warn!(
                 neighbour = self.name,
@@ -140,18 +141,6 @@ impl Neighbour {
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The chain of an error in one line.
-pub(crate) fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 async fn receive(request: reqwest::RequestBuilder) -> Result<Answer, NoAnswer> {
@@ -175,7 +164,7 @@ async fn receive(request: reqwest::RequestBuilder) -> Result<Answer, NoAnswer> {
 /// The one HTTP client of this crate: no redirects, no proxy, idle connections bounded.
 pub(crate) fn client(settings: &AccessSettings) -> Result<reqwest::Client, SetupError> {
     let mut headers = HeaderMap::new();
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT, HeaderValue::from_static(JSON));
     if let Some(key) = settings.subscription_key.as_deref().and_then(|key| HeaderValue::from_str(key).ok()) {
         headers.insert("ocp-apim-subscription-key", key);
     }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use http::StatusCode;
+use service::telemetry::chain;
 use url::Url;
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     evidence::{self, Evidence},
     halving::Halving,
     metrics::AccessMetrics,
-    neighbour::{Neighbour, describe},
+    neighbour::Neighbour,
     outcome::Outcome,
     question::{Question, nobody},
     register::{Parties, Register},
@@ -132,7 +133,7 @@ impl Pdp {
             Ok(answer) => answer,
             Err(error) => {
                 self.metrics.pdp_failures.inc();
-                tracing::debug!(error = describe(&error), "the PDP gave no answer");
+                tracing::debug!(error = chain(&error), "the PDP gave no answer");
                 return Reading::Done;
             }
         };

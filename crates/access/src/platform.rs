@@ -13,18 +13,16 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, StatusCode};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use moka::{Expiry, future::Cache};
+use service::telemetry::chain;
 use url::Url;
 
 use crate::{
-    bearer::REMEMBERED,
     caller::PlatformApp,
     error::AuthError,
-    neighbour::{Neighbour, describe},
-    token::{self, BadToken, TokenHash},
+    neighbour::Neighbour,
+    token::{self, BadToken, PLATFORM_HEADER, REMEMBERED, TokenHash},
 };
 
-/// Header that carries the token, exactly once.
-pub const PLATFORM_HEADER: &str = "PlatformAccessToken";
 const APP_CLAIM: &str = "urn:altinn:app";
 const KNOWN: Duration = Duration::from_secs(3_600);
 const UNKNOWN: Duration = Duration::from_secs(60);
@@ -114,7 +112,7 @@ impl Platform {
         let url =
             Url::parse(&self.template.replace("{issuer}", issuer)).map_err(|_| AuthError::Unavailable)?;
         let answer = self.neighbour.get(url).await.map_err(|error| {
-            tracing::debug!(error = describe(&error), "a certificate could not be fetched");
+            tracing::debug!(error = chain(&error), "a certificate could not be fetched");
             AuthError::Unavailable
         })?;
         if answer.status == StatusCode::NOT_FOUND {

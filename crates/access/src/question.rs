@@ -21,13 +21,10 @@ use crate::{
         of_party_text, of_urn,
     },
     caller::Caller,
-    extract::SUBSCRIBE,
     outcome::{Decision, Level, Purpose},
+    scope::{PUBLISH_ADMIN, SUBSCRIBE},
     subject::Subject,
 };
-
-/// Scope that publishes without asking the PDP (contract §2.5).
-pub const PUBLISH_ADMIN: &str = "altinn:events.publish.admin";
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,12 +16,13 @@ use http::StatusCode;
 use moka::{Expiry, future::Cache};
 use serde::Deserialize;
 use serde_json::json;
+use service::telemetry::chain;
 use url::Url;
 
 use crate::{
     error::{SetupError, Unavailable},
     halving::Halving,
-    neighbour::{Answer, Neighbour, describe},
+    neighbour::{Answer, Neighbour},
     settings::AccessSettings,
 };
 
@@ -254,7 +255,7 @@ impl Register {
 
     async fn post(&self, url: &Url, body: &serde_json::Value) -> Result<Answer, Unavailable> {
         self.neighbour.post(url.clone(), body.to_string().into_bytes()).await.map_err(|error| {
-            tracing::debug!(error = describe(&error), "Register gave no answer");
+            tracing::debug!(error = chain(&error), "Register gave no answer");
             Unavailable(self.neighbour.name)
         })
     }

@@ -8,7 +8,6 @@ use crate::{
         ANONYMOUS, Attribute, ORGANISATION_NUMBER, ORGANISATION_NUMBER_OLD, PARTY_ID, PERSON_NUMBER,
         PERSON_UUID, SCOPE, SESSION_ID, SYSTEM_USER, USER_ID, digest_into, is_urn, of_party_text,
     },
-    caller::{authority_number, system_user},
     claims::Claims,
 };
 
@@ -94,7 +93,7 @@ fn identity(claims: &Claims) -> (Vec<Attribute>, bool) {
             return (vec![Attribute::new(name, value)], false);
         }
     }
-    if let Some(id) = system_user(claims) {
+    if let Some(id) = claims.system_user() {
         return (vec![Attribute::new(SYSTEM_USER, id)], true);
     }
     if let Some(number) = first_text(claims, ORG_NUMBER_CLAIM) {
@@ -103,7 +102,7 @@ fn identity(claims: &Claims) -> (Vec<Attribute>, bool) {
     }
     let number = first_text(claims, ORGANISATION_NUMBER)
         .or_else(|| first_text(claims, ORGANISATION_NUMBER_OLD))
-        .or_else(|| authority_number(claims.get("consumer")));
+        .or_else(|| claims.authority_number("consumer"));
     (number.map(|number| Attribute::new(ORGANISATION_NUMBER, number)).into_iter().collect(), false)
 }
 

@@ -3,7 +3,7 @@
 //! Accepted: RS256, PS256, ES256 with a key of that kind; `exp` is mandatory, `nbf` counts when present, both with a skew of
 //! [`SKEW_S`]. Issuer and audience are not checked (contract §2.2). A token with critical header parameters is refused.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -16,6 +16,11 @@ use crate::claims::Claims;
 pub(crate) const SKEW_S: u64 = 10;
 /// Longest token that is looked at.
 pub(crate) const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// How long a verified token is remembered.
+pub(crate) const REMEMBERED: Duration = Duration::from_secs(60);
+/// Header that carries a platform access token, exactly once.
+pub const PLATFORM_HEADER: &str = "PlatformAccessToken";
 
 /// SHA-256 of a whole token; stands for it in caches.
 pub(crate) type TokenHash = [u8; 32];

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::{
-    event::{ATTRIBUTE_MAX, NAME_MAX, RESOURCE_MAX},
     instant::{Micros, TimeRefusal},
+    limits::{ATTRIBUTE_MAX, NAME_MAX, RESOURCE_MAX},
     media::MediaType,
     resource, subject,
     violation::{Violation, Violations},

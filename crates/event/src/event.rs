@@ -1,7 +1,7 @@
 //! A valid event of ours: CloudEvents 1.0 with the limits of our profile (`schemas/event.schema.json`, contract §4.3).
 //!
 //! The event is its JSON text; the attributes that are filtered on are decoded beside it. The text is what the publisher sent,
-//! byte for byte, but for what ingest set in a [`crate::Draft`] and what the door put right (`mend`): numbers, key order, escapes and
+//! byte for byte, but for what ingest set in a draft and what the door put right (`mend`): numbers, key order, escapes and
 //! the digits of times stay.
 //! Invariant: an [`Event`] that exists fulfils the whole profile, so nobody after the door checks again.
 
@@ -9,25 +9,13 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     check::{Attributes, Check},
-    draft,
     ids::{EventIdentity, id_hash},
     instant::Micros,
+    limits::EVENT_MAX,
+    members::{self, Members},
     mend, scan, subject,
     violation::Violations,
 };
-
-/// Longest id, source, type, subject, alternative subject, resource instance, in bytes.
-pub const ATTRIBUTE_MAX: usize = 512;
-/// Longest resource and data schema, in bytes.
-pub const RESOURCE_MAX: usize = 1_024;
-/// Longest name of an extension, in bytes.
-pub const NAME_MAX: usize = 64;
-/// Most members of an event, attributes and extensions and data together.
-pub const MEMBERS_MAX: usize = 128;
-/// Largest event, in bytes of its JSON text.
-pub const EVENT_MAX: usize = 64 * 1_024;
-
-pub use crate::scan::DEPTH_MAX;
 
 /// An event that fulfils the profile. Clones share it.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,10 +46,10 @@ impl Event {
             return Err(Violations::one("RequestBody", format!("is longer than {EVENT_MAX} bytes")));
         }
         let text = trimmed(json)?;
-        let members = draft::members(text)?;
-        match mend::mended(text, &members.0) {
-            Some(mended) => Self::read(&mended, &draft::members(&mended)?, Check::default()),
-            None => Self::read(text, &members, Check::default()),
+        let read = members::read(text)?;
+        match mend::mended(text, &read.0) {
+            Some(mended) => Self::read(&mended, &members::read(&mended)?, Check::default()),
+            None => Self::read(text, &read, Check::default()),
         }
     }
 
@@ -72,10 +60,10 @@ impl Event {
     /// It was never one of our events.
     pub fn stored(json: &[u8]) -> Result<Self, Violations> {
         let text = trimmed(json)?;
-        Self::read(text, &draft::members(text)?, Check::of_stored())
+        Self::read(text, &members::read(text)?, Check::of_stored())
     }
 
-    fn read(text: &str, members: &draft::Members<'_>, mut check: Check) -> Result<Self, Violations> {
+    fn read(text: &str, members: &Members<'_>, mut check: Check) -> Result<Self, Violations> {
         for (name, value) in &members.0 {
             check.member(name, value);
         }
@@ -169,7 +157,7 @@ impl Event {
 }
 
 fn trimmed(json: &[u8]) -> Result<&str, Violations> {
-    Ok(draft::utf8(json)?.trim_matches([' ', '\t', '\r', '\n']))
+    Ok(members::utf8(json)?.trim_matches([' ', '\t', '\r', '\n']))
 }
 
 #[cfg(test)]

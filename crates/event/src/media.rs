@@ -1,5 +1,12 @@
 //! Media types, read properly: `Application/JSON; charset="utf-8"` is JSON, `application/jsonx` is not.
 
+/// One event in the JSON format of CloudEvents, also on the log.
+pub const EVENT: &str = "application/cloudevents+json";
+/// A list of such events.
+pub const BATCH: &str = "application/cloudevents-batch+json";
+/// Any JSON.
+pub const JSON: &str = "application/json";
+
 /// A media type (RFC 9110 §8.3.1), in lower case, with its `charset`; other parameters are checked and forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaType {

@@ -1,5 +1,7 @@
 //! What an event belongs to: resource URNs and the sources of apps (contract §4.1, §4.2, §4.4).
 
+use std::str::FromStr;
+
 use url::Url;
 
 /// The start of every resource of an app.
@@ -44,6 +46,41 @@ pub fn of_legacy(resource: &str) -> Option<String> {
     (!org.is_empty() && !app.is_empty()).then(|| self::app(org, app))
 }
 
+/// Where the apps are: an app of `ttd` lives at `https://ttd.{domain}/ttd/…`. In lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppsDomain(String);
+
+/// The text is no domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no host ends with it")]
+pub struct NoDomain;
+
+impl FromStr for AppsDomain {
+    type Err = NoDomain;
+
+    fn from_str(text: &str) -> Result<Self, NoDomain> {
+        let domain = text.to_ascii_lowercase();
+        let host = format!("ttd.{domain}");
+        let found = Url::parse(&format!("https://{host}/")).map_err(|_| NoDomain)?;
+        let is_whole = domain.split('.').all(|part| !part.is_empty());
+        if is_whole && found.host_str() == Some(&host) { Ok(Self(domain)) } else { Err(NoDomain) }
+    }
+}
+
+impl AppsDomain {
+    /// The host of an owner's apps.
+    pub fn host_of(&self, org: &str) -> String {
+        format!("{org}.{}", self.0)
+    }
+
+    /// Whether the host of a source, an absolute URI, is one of the apps' hosts, or the domain itself.
+    pub fn holds(&self, source: &str) -> bool {
+        let host = Url::parse(source).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let start = host.as_deref().and_then(|host| host.strip_suffix(self.0.as_str()));
+        start.is_some_and(|start| start.is_empty() || start.ends_with('.'))
+    }
+}
+
 /// The parts of an app's source, `/{org}/{app}/instances/{party}/{guid}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppSource {
@@ -78,6 +115,25 @@ pub fn parse_app_source(source: &str) -> Option<AppSource> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_of_apps_are_told_from_others_in_any_case() {
+        let domain: AppsDomain = "Apps.Altinn.NO".parse().unwrap();
+        assert_eq!(domain.host_of("ttd"), "ttd.apps.altinn.no");
+        for source in
+            ["https://ttd.apps.altinn.no/ttd/x", "https://TTD.apps.altinn.no", "https://apps.altinn.no/"]
+        {
+            assert!(domain.holds(source), "{source}");
+        }
+        for source in
+            ["https://evilapps.altinn.no/", "https://apps.altinn.no.evil.example/", "apps.altinn.no", ""]
+        {
+            assert!(!domain.holds(source), "{source}");
+        }
+        for text in ["", "a b", "a/b", "apps.altinn.no:1", "apps.altinn.no#", ".no"] {
+            assert_eq!(text.parse::<AppsDomain>(), Err(NoDomain), "{text}");
+        }
+    }
 
     #[test]
     fn urns_are_told_from_other_texts() {

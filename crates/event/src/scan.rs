@@ -3,8 +3,7 @@
 //! These are texts that are JSON and that some reader after us cannot hold: Postgres has no U+0000 and no half of a surrogate
 //! pair, and parsers stop at a depth (the existing service's at 64). One such event would poison every consumer.
 
-/// Objects and arrays within each other, the event itself included.
-pub const DEPTH_MAX: usize = 64;
+use crate::limits::DEPTH_MAX;
 
 /// Everything that is wrong, as sentences without a subject.
 pub(crate) fn wrongs(json: &str) -> Vec<&'static str> {

@@ -39,6 +39,11 @@ pub fn party_number(subject: &str) -> Option<PartyNumber<'_>> {
         .or_else(|| after(&PERSONS, 11).map(PartyNumber::Person))
 }
 
+/// Whether the text is an organisation's number, which anybody may read.
+pub fn is_organisation_number(subject: &str) -> bool {
+    matches!(party_number(subject), Some(PartyNumber::Organisation(_)))
+}
+
 /// Whether the text is a person's number: eleven figures, of which the last two check the others. Outside, a number that is none can fail
 /// a whole request.
 pub fn has_check_figures(number: &str) -> bool {

@@ -24,6 +24,8 @@ pub struct Subscription {
     pub resource_filter: Option<String>,
     /// The canonical subject that matches.
     pub subject_filter: Option<String>,
+    /// The subject as it was asked for, where that is an organisation's number: what its owner reads.
+    pub subject_sent: Option<String>,
     /// The type that matches.
     pub type_filter: Option<String>,
     /// Whether events about sub-units match too.

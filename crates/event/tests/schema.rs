@@ -4,7 +4,7 @@
 
 use event::{
     Draft, Event,
-    event::{DEPTH_MAX, EVENT_MAX, MEMBERS_MAX, NAME_MAX},
+    limits::{DEPTH_MAX, EVENT_MAX, MEMBERS_MAX, NAME_MAX},
 };
 use serde_json::{Map, Value, json};
 

@@ -4,8 +4,6 @@
 use policy::Obligation;
 use serde_json::{Value as Json, json};
 
-use crate::question::Question;
-
 /// The status of a result (XACML 3.0 core §5.54).
 pub(crate) struct Status<'a> {
     pub(crate) code: &'a str,
@@ -23,13 +21,13 @@ pub(crate) fn bare(decision: &str, status: &Status<'_>) -> Json {
 
 /// A result with what was asked back; obligations come on Permit only.
 pub(crate) fn told(
-    question: &Question<'_>,
     decision: &str,
     status: &Status<'_>,
     obligations: Vec<Json>,
+    asked_back: Vec<Json>,
 ) -> Json {
     let obligations = if decision == "Permit" { obligations } else { Vec::new() };
-    whole(decision, status, or_null(obligations), or_null(asked_back(question)))
+    whole(decision, status, or_null(obligations), or_null(asked_back))
 }
 
 fn whole(decision: &str, status: &Status<'_>, obligations: Json, category: Json) -> Json {
@@ -45,20 +43,6 @@ fn whole(decision: &str, status: &Status<'_>, obligations: Json, category: Json)
         "category": category,
         "policyIdentifierList": null,
     })
-}
-
-/// The attributes that were asked back, without the ids of their categories.
-fn asked_back(question: &Question<'_>) -> Vec<Json> {
-    let of = |attributes: &[crate::question::Attribute<'_>]| {
-        let back: Vec<_> =
-            attributes.iter().filter(|found| found.is_asked_back()).map(|found| found.json).collect();
-        (!back.is_empty())
-            .then(|| json!({"categoryId": null, "id": null, "content": null, "attribute": back}))
-    };
-    [&question.subject, &question.action, &question.resource]
-        .into_iter()
-        .filter_map(|list| of(list))
-        .collect()
 }
 
 fn or_null(list: Vec<Json>) -> Json {

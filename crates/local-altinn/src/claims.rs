@@ -8,8 +8,7 @@ use uuid::Uuid;
 use crate::{
     State,
     data::Party,
-    exchange::Provider,
-    openid,
+    openid::{self, Provider},
     tokens::{Holder, TokenRequest},
 };
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     Shared,
     claims::{self, Claims},
-    openid,
+    openid::{self, Provider},
     tokens::TTL_S,
 };
 
@@ -32,35 +32,6 @@ const NO_ORGANISATION: Refusal =
     (StatusCode::UNAUTHORIZED, "the token names no organisation as its consumer");
 const NO_SCOPE: Refusal = (StatusCode::FORBIDDEN, "the token has no scope that begins with altinn:");
 const UNKNOWN_PERSON: Refusal = (StatusCode::UNAUTHORIZED, "the person is not in Register");
-
-/// Whose tokens are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Provider {
-    Maskinporten,
-    Idporten,
-    Studio,
-}
-
-impl Provider {
-    fn parse(name: &str) -> Option<Self> {
-        match name.to_ascii_lowercase().as_str() {
-            "maskinporten" => Some(Self::Maskinporten),
-            "id-porten" => Some(Self::Idporten),
-            "altinnstudio" => Some(Self::Studio),
-            _other => None,
-        }
-    }
-
-    /// The `iss` of its tokens.
-    pub(crate) fn issuer(self, base_url: &str) -> String {
-        let name = match self {
-            Self::Maskinporten => "maskinporten",
-            Self::Idporten => "idporten",
-            Self::Studio => "altinnstudio",
-        };
-        format!("{base_url}/{name}/")
-    }
-}
 
 /// `GET /authentication/api/v1/exchange/{provider}?test={bool}`.
 pub(crate) async fn exchange(

@@ -3,11 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::{
-    answer::{Status, bare},
-    data::Party,
-    question::{ORGANISATION_NUMBER, PARTY_ID, PERSON_NUMBER, Question, SYSTEM_USER, USER_ID},
-};
+use crate::answer::{Status, bare};
 
 /// Why there is no answer to any part of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,30 +63,4 @@ impl Fault {
         let status = Status { code: self.code(), message: self.message() };
         json!({ "response": [bare("Indeterminate", &status)] })
     }
-}
-
-/// What throws in a question, whatever its policy says. Whether its resource is known is the decision point's business.
-pub(crate) fn find(question: &Question<'_>, parties: &[Party]) -> Option<Fault> {
-    let subject = |id: &'static str| question.subject.iter().filter(move |found| found.id == id);
-    let resource = |id: &'static str| question.resource.iter().filter(move |found| found.id == id);
-    let is_unknown = |number: &str| !parties.iter().any(|party| party.org_number.as_deref() == Some(number));
-    let named_otherwise = || resource(PARTY_ID).chain(resource(ORGANISATION_NUMBER)).next().is_some();
-    let faults = [
-        (question.subject.is_empty(), Fault::NoSubject),
-        (question.all().any(|found| !found.has_known_type()), Fault::DataType),
-        (subject(SYSTEM_USER).next().is_some() && question.subject.len() > 1, Fault::SystemUserBesideOthers),
-        (subject(USER_ID).any(|found| found.value.parse::<i64>().is_err()), Fault::UserId),
-        (
-            subject(PERSON_NUMBER).next().is_some()
-                || (resource(PERSON_NUMBER).next().is_some() && !named_otherwise()),
-            Fault::PersonNumber,
-        ),
-        (
-            subject(ORGANISATION_NUMBER)
-                .chain(resource(ORGANISATION_NUMBER))
-                .any(|found| is_unknown(&found.value)),
-            Fault::UnknownOrganisation,
-        ),
-    ];
-    faults.into_iter().find(|(is_there, _)| *is_there).map(|(_, fault)| fault)
 }

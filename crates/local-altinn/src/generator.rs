@@ -6,12 +6,14 @@
 use std::collections::HashMap;
 
 use axum::{
-    extract::{Query, State},
+    extract::{self, Query},
     http::StatusCode,
 };
 
+use serde_json::Value;
+
 use crate::{
-    Shared,
+    Shared, State, claims,
     tokens::{Holder, TokenRequest},
 };
 
@@ -21,7 +23,7 @@ type Answer = Result<String, (StatusCode, String)>;
 const USER: i64 = 1337;
 
 pub(crate) async fn enterprise(
-    State(state): State<Shared>,
+    extract::State(state): extract::State<Shared>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Answer {
     let parameters = Parameters::new(query);
@@ -30,7 +32,7 @@ pub(crate) async fn enterprise(
 }
 
 pub(crate) async fn personal(
-    State(state): State<Shared>,
+    extract::State(state): extract::State<Shared>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Answer {
     let parameters = Parameters::new(query);
@@ -55,7 +57,7 @@ pub(crate) async fn personal(
 }
 
 pub(crate) async fn system_user(
-    State(state): State<Shared>,
+    extract::State(state): extract::State<Shared>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Answer {
     let parameters = Parameters::new(query);
@@ -67,7 +69,7 @@ pub(crate) async fn system_user(
 }
 
 pub(crate) async fn maskinporten(
-    State(state): State<Shared>,
+    extract::State(state): extract::State<Shared>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Answer {
     let parameters = Parameters::new(query);
@@ -79,7 +81,7 @@ pub(crate) async fn maskinporten(
 }
 
 pub(crate) async fn idporten(
-    State(state): State<Shared>,
+    extract::State(state): extract::State<Shared>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Answer {
     let parameters = Parameters::new(query);
@@ -91,7 +93,7 @@ pub(crate) async fn idporten(
 }
 
 pub(crate) async fn platform(
-    State(state): State<Shared>,
+    extract::State(state): extract::State<Shared>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Answer {
     let parameters = Parameters::new(query);
@@ -140,7 +142,20 @@ impl Parameters {
             request.auth_level = Some(level.ok_or_else(|| bad("authLvl is not a number from 0 to 4"))?);
         }
         request.supplier = self.text("supplierorgno").map(str::to_owned);
-        Ok(request.mint(state))
+        Ok(signed(&request, state))
+    }
+}
+
+/// The token that is asked for.
+pub(crate) fn signed(request: &TokenRequest, state: &State) -> String {
+    let claims = Value::Object(claims::of_request(request, state));
+    match &request.holder {
+        Holder::Platform { .. } | Holder::Maskinporten { .. } | Holder::Idporten { .. } => {
+            state.keys.sign_platform(&claims)
+        }
+        Holder::Enterprise { .. } | Holder::Person { .. } | Holder::SystemUser { .. } => {
+            state.keys.sign_bearer(&claims, None)
+        }
     }
 }
 

@@ -193,7 +193,7 @@ impl LocalAltinn {
 
     /// Any token that the generator gives.
     pub fn token(&self, request: &TokenRequest) -> String {
-        request.mint(&self.state)
+        generator::signed(request, &self.state)
     }
 
     /// Signs any claims with the bearer key, under its own key id or under another one.

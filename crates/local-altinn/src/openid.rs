@@ -1,4 +1,4 @@
-//! OpenID metadata, the key set, and the certificates of those who sign platform access tokens.
+//! Who issues tokens: OpenID metadata, the key set, and the certificates of those who sign platform access tokens.
 
 use axum::{
     Json,
@@ -13,6 +13,35 @@ use crate::Shared;
 /// The issuer of the platform's own tokens.
 pub(crate) fn issuer(base_url: &str) -> String {
     format!("{base_url}/authentication/api/v1/openid/")
+}
+
+/// Whose tokens are taken in exchange for the platform's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Provider {
+    Maskinporten,
+    Idporten,
+    Studio,
+}
+
+impl Provider {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "maskinporten" => Some(Self::Maskinporten),
+            "id-porten" => Some(Self::Idporten),
+            "altinnstudio" => Some(Self::Studio),
+            _other => None,
+        }
+    }
+
+    /// The `iss` of its tokens.
+    pub(crate) fn issuer(self, base_url: &str) -> String {
+        let name = match self {
+            Self::Maskinporten => "maskinporten",
+            Self::Idporten => "idporten",
+            Self::Studio => "altinnstudio",
+        };
+        format!("{base_url}/{name}/")
+    }
 }
 
 pub(crate) async fn metadata(State(state): State<Shared>) -> Response {

@@ -28,7 +28,7 @@ use crate::{
     access_lists::AccessLists,
     answer::{Status, bare, obligation, told},
     data::{Data, Party, Roles, Rule},
-    fault::{self, Fault},
+    fault::Fault,
     mode::{Mode, Switch},
     policies::Policies,
     question::{Question, World, is_app, questions},
@@ -210,7 +210,7 @@ impl Pdp {
         self.questions.fetch_add(1, Ordering::Relaxed);
         let rights = self.rights();
         let name = question.resource_name();
-        let fault = fault::find(question, &self.parties).or_else(|| rights.throws_for(name.as_deref()));
+        let fault = question.fault(&self.parties).or_else(|| rights.throws_for(name.as_deref()));
         if let Some(fault) = fault {
             return Err(fault);
         }
@@ -240,9 +240,9 @@ impl Pdp {
         let permits = outcome.as_ref().is_some_and(|outcome| outcome.decision == Decision::Permit);
         let rule = rights.rules.iter().find(|(_, rule)| !permits && self.fits(rule, question));
         match (rule, outcome) {
-            (Some((_, rule)), _) => told(question, "Permit", &Status::OK, levels(rule)),
+            (Some((_, rule)), _) => told("Permit", &Status::OK, levels(rule), question.asked_back()),
             (None, Some(outcome)) => by_policy(question, &outcome),
-            (None, None) => told(question, "NotApplicable", &Status::OK, Vec::new()),
+            (None, None) => told("NotApplicable", &Status::OK, Vec::new(), question.asked_back()),
         }
     }
 
@@ -267,7 +267,7 @@ fn by_policy(question: &Question<'_>, outcome: &policy::Outcome) -> Value {
         Some(failure) => bare(decision, &Status { code: failure.status(), message: &failure.to_string() }),
         None => {
             let obligations = outcome.obligations.iter().map(obligation).collect();
-            told(question, decision, &Status::OK, obligations)
+            told(decision, &Status::OK, obligations, question.asked_back())
         }
     }
 }

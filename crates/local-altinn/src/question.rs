@@ -1,7 +1,7 @@
 //! One question of a request in the XACML JSON profile: read, and made ready for a policy (contract §3.1, §3.4).
 
 use policy::{ACTION, DataType, RESOURCE, Request, SUBJECT, Value};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::{
     access_lists::AccessLists,
@@ -17,11 +17,11 @@ const PARTY_UUID: &str = "urn:altinn:party:uuid";
 const PARTY_TYPE: &str = "urn:altinn:partytype";
 const ROLE_CODE: &str = "urn:altinn:rolecode";
 const ACCESS_LIST: &str = "urn:altinn:access-list";
-pub(crate) const PARTY_ID: &str = "urn:altinn:partyid";
-pub(crate) const USER_ID: &str = "urn:altinn:userid";
-pub(crate) const PERSON_NUMBER: &str = "urn:altinn:person:identifier-no";
-pub(crate) const ORGANISATION_NUMBER: &str = "urn:altinn:organization:identifier-no";
-pub(crate) const SYSTEM_USER: &str = "urn:altinn:systemuser:uuid";
+const PARTY_ID: &str = "urn:altinn:partyid";
+const USER_ID: &str = "urn:altinn:userid";
+const PERSON_NUMBER: &str = "urn:altinn:person:identifier-no";
+const ORGANISATION_NUMBER: &str = "urn:altinn:organization:identifier-no";
+const SYSTEM_USER: &str = "urn:altinn:systemuser:uuid";
 
 /// What is known of who asks and of whom it is about.
 pub(crate) struct World<'a> {
@@ -93,6 +93,44 @@ fn attribute(json: &Json) -> Result<Attribute<'_>, Fault> {
 impl Question<'_> {
     pub(crate) fn action(&self) -> &str {
         self.action.first().map_or("", |action| &action.value)
+    }
+
+    /// What throws, whatever its policy says. Whether its resource is known is the decision point's business.
+    pub(crate) fn fault(&self, parties: &[Party]) -> Option<Fault> {
+        let subject = |id: &'static str| self.subject.iter().filter(move |found| found.id == id);
+        let resource = |id: &'static str| self.resource.iter().filter(move |found| found.id == id);
+        let is_unknown =
+            |number: &str| !parties.iter().any(|party| party.org_number.as_deref() == Some(number));
+        let named_otherwise = || resource(PARTY_ID).chain(resource(ORGANISATION_NUMBER)).next().is_some();
+        let faults = [
+            (self.subject.is_empty(), Fault::NoSubject),
+            (self.all().any(|found| !found.has_known_type()), Fault::DataType),
+            (subject(SYSTEM_USER).next().is_some() && self.subject.len() > 1, Fault::SystemUserBesideOthers),
+            (subject(USER_ID).any(|found| found.value.parse::<i64>().is_err()), Fault::UserId),
+            (
+                subject(PERSON_NUMBER).next().is_some()
+                    || (resource(PERSON_NUMBER).next().is_some() && !named_otherwise()),
+                Fault::PersonNumber,
+            ),
+            (
+                subject(ORGANISATION_NUMBER)
+                    .chain(resource(ORGANISATION_NUMBER))
+                    .any(|found| is_unknown(&found.value)),
+                Fault::UnknownOrganisation,
+            ),
+        ];
+        faults.into_iter().find(|(is_there, _)| *is_there).map(|(_, fault)| fault)
+    }
+
+    /// The attributes that were asked back, without the ids of their categories.
+    pub(crate) fn asked_back(&self) -> Vec<Json> {
+        let of = |attributes: &[Attribute<'_>]| {
+            let back: Vec<_> =
+                attributes.iter().filter(|found| found.is_asked_back()).map(|found| found.json).collect();
+            (!back.is_empty())
+                .then(|| json!({"categoryId": null, "id": null, "content": null, "attribute": back}))
+        };
+        [&self.subject, &self.action, &self.resource].into_iter().filter_map(|list| of(list)).collect()
     }
 
     /// Every attribute of every category.
@@ -212,11 +250,11 @@ pub(crate) fn is_app(resource: &str) -> bool {
 }
 
 impl Attribute<'_> {
-    pub(crate) fn is_asked_back(&self) -> bool {
+    fn is_asked_back(&self) -> bool {
         self.json.get("includeInResult").and_then(Json::as_bool) == Some(true)
     }
 
-    pub(crate) fn has_known_type(&self) -> bool {
+    fn has_known_type(&self) -> bool {
         self.data_type().is_some()
     }
 

@@ -1,8 +1,4 @@
-//! Tokens with the claims of the real ones (contract §2.1), for whoever asks.
-
-use serde_json::Value;
-
-use crate::{State, claims};
+//! What may be asked for at the generator of tokens (contract §2.1).
 
 /// Seconds that a token lives when nothing else is said.
 pub(crate) const TTL_S: i64 = 1_800;
@@ -132,17 +128,5 @@ impl TokenRequest {
     pub fn supplied_by(mut self, org_number: &str) -> Self {
         self.supplier = Some(org_number.to_owned());
         self
-    }
-
-    pub(crate) fn mint(&self, state: &State) -> String {
-        let claims = Value::Object(claims::of_request(self, state));
-        match &self.holder {
-            Holder::Platform { .. } | Holder::Maskinporten { .. } | Holder::Idporten { .. } => {
-                state.keys.sign_platform(&claims)
-            }
-            Holder::Enterprise { .. } | Holder::Person { .. } | Holder::SystemUser { .. } => {
-                state.keys.sign_bearer(&claims, None)
-            }
-        }
     }
 }

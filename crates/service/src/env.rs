@@ -136,7 +136,12 @@ impl Env {
 
     /// Records a mistake that only shows when several settings are read together.
     pub fn mistake(&self, name: &str, what: &str) {
-        self.asked().mistakes.push(format!("{name}: {what}"));
+        let mistake = format!("{name}: {what}");
+        let mistakes = &mut self.asked().mistakes;
+        // Several services may read the same setting.
+        if !mistakes.contains(&mistake) {
+            mistakes.push(mistake);
+        }
     }
 
     /// All mistakes at once, or nothing.

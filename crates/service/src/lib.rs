@@ -5,6 +5,7 @@
 //! * [`admin`] answers `/livez`, `/readyz` and `/metrics` on a port of its own.
 //! * [`telemetry`] decides how log lines look.
 //! * [`encoding`] reads bodies that came compressed.
+//! * [`json`] is how an answer in JSON looks.
 //! * [`problem`] is the one shape in which a client reads a refusal.
 //! * [`trace`] marks refusals with the id of their request.
 
@@ -13,6 +14,7 @@
 pub mod admin;
 pub mod encoding;
 pub mod env;
+pub mod json;
 pub mod lifecycle;
 pub mod problem;
 pub mod telemetry;

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-const JSON: &str = "application/json; charset=utf-8";
+use crate::json;
 
 /// Whether the same request may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -178,22 +178,13 @@ impl Problem {
     fn answer(self, form: Form) -> Response {
         let mut response = match form {
             Form::Whole => (self.status, self.json(None)).into_response(),
-            Form::BareText => {
-                (self.status, serde_json::Value::from(self.detail.as_str()).to_string()).into_response()
-            }
+            Form::BareText => json::answer(self.status, &self.detail),
             Form::Empty => self.status.into_response(),
         };
         let headers = response.headers_mut();
-        match form {
-            Form::Whole => {
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-            }
-            Form::BareText => {
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-            }
-            Form::Empty => {}
-        }
-        if form != Form::Whole {
+        if form == Form::Whole {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        } else {
             headers.insert("problem-code", HeaderValue::from_static(self.code));
             if let Ok(detail) = HeaderValue::from_str(&self.detail) {
                 headers.insert("problem-detail", detail);

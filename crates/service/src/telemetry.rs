@@ -1,4 +1,4 @@
-//! How log lines look and which are shown. Lines never hold tokens, bodies, signatures or person numbers.
+//! How log lines look and which are shown, and how an error is told. Lines never hold tokens, bodies, signatures or person numbers.
 
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
@@ -23,6 +23,18 @@ impl LogSettings {
         }
         Self { filter, json: env.flag("LOG_JSON", false) }
     }
+}
+
+/// An error with its causes, in one line. Errors say what failed without them.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 /// Sends log lines to standard error. A second call in one process changes nothing.

@@ -4,7 +4,7 @@ use event::{Event, EventIdentity, Micros, Sequence, id_hash};
 use sqlx::{Row, ValueRef, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{error::StoreError, pool::Store};
+use crate::{error::StoreError, pages, pool::Store};
 
 /// How far the feed has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,8 +183,8 @@ impl Store {
     async fn take_all(&self, filter: &FeedFilter, stretch: Stretch) -> Result<Vec<PgRow>, StoreError> {
         let Stretch { after, limit, bytes, .. } = stretch;
         let (statement, leading) = match (filter.subjects.first(), &filter.resource) {
-            (Some(subject), _) => (include_str!("../sql/page_of_subject.sql"), subject),
-            (None, Some(resource)) => (include_str!("../sql/page_of_resource.sql"), resource),
+            (Some(subject), _) => (pages::ALL_OF_SUBJECT, subject),
+            (None, Some(resource)) => (pages::ALL_OF_RESOURCE, resource),
             (None, None) => return Err(no_leading_column()),
         };
         let query = sqlx::query(statement).bind(leading).bind(after.0).bind(limit).bind(bytes);
@@ -198,19 +198,16 @@ impl Store {
         let scan = if many { stretch.scan.min(SCAN_OF_MANY).max(limit) } else { stretch.scan };
         let resource = filter.resource.as_deref();
         let (query, resource) = match (filter.subjects.as_slice(), resource) {
-            ([], Some(resource)) => {
-                (sqlx::query(include_str!("../sql/page_by_resource.sql")).bind(resource), None)
-            }
+            ([], Some(resource)) => (sqlx::query(pages::SELECTED_OF_RESOURCE).bind(resource), None),
             ([], None) => return Err(no_leading_column()),
-            ([subject], _) => {
-                (sqlx::query(include_str!("../sql/page_by_subject.sql")).bind(subject), resource)
-            }
-            (subjects, _) => {
-                (sqlx::query(include_str!("../sql/page_by_subjects.sql")).bind(subjects), resource)
-            }
+            ([subject], _) => (sqlx::query(pages::SELECTED_OF_SUBJECT).bind(subject), resource),
+            (subjects, _) => (sqlx::query(pages::SELECTED_OF_SUBJECTS).bind(subjects), resource),
         };
         Ok(query
             .bind(after.0)
+            .bind(scan)
+            .bind(limit)
+            .bind(stretch.bytes)
             .bind(resource)
             .bind(filter.alternative_subject.as_deref())
             .bind(some(&filter.types))
@@ -220,9 +217,6 @@ impl Store {
             .bind(filter.to.map(Micros::to_time))
             .bind(filter.registered_from.map(Micros::to_time))
             .bind(filter.instance.as_deref())
-            .bind(scan)
-            .bind(limit)
-            .bind(stretch.bytes)
             .fetch_all(&self.pool)
             .await?)
     }

@@ -24,6 +24,7 @@ pub mod error;
 pub mod feed;
 pub mod filters;
 pub mod identities;
+pub mod pages;
 pub mod partitions;
 pub mod pool;
 pub mod refusals;

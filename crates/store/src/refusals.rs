@@ -2,14 +2,19 @@
 
 use std::collections::HashMap;
 
-use event::{Micros, SubscriptionId};
+use event::{Micros, Subscription, SubscriptionId, SubscriptionMark};
 use sqlx::{Row, types::time::OffsetDateTime};
+use uuid::Uuid;
 
 use crate::{error::StoreError, pool::Store};
 
 /// An event that a subscription matched and may not receive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// Whose event.
+    pub subscription: SubscriptionId,
+    /// Whose, should the number be given again.
+    pub mark: Option<SubscriptionMark>,
     /// When that was found.
     pub at: Micros,
     /// Why, as the delivery log has it.
@@ -17,15 +22,17 @@ pub struct Refusal {
 }
 
 impl Store {
-    /// Notes refusals; of each subscription the newest stays. Twice changes nothing.
+    /// Notes refusals; of each number the newest stays. Twice changes nothing.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn note_refusals(&self, refusals: &[(SubscriptionId, Refusal)]) -> Result<(), StoreError> {
+    pub async fn note_refusals(&self, refusals: &[Refusal]) -> Result<(), StoreError> {
+        let mark = |refusal: &Refusal| refusal.mark.map(|mark| Uuid::from_u128(mark.0));
         let write = sqlx::query(include_str!("../sql/refusals_write.sql"))
-            .bind(refusals.iter().map(|(subscription, _)| subscription.0).collect::<Vec<i64>>())
-            .bind(refusals.iter().map(|(_, refusal)| refusal.at.to_time()).collect::<Vec<OffsetDateTime>>())
-            .bind(refusals.iter().map(|(_, refusal)| refusal.reason.as_str()).collect::<Vec<&str>>())
+            .bind(refusals.iter().map(|refusal| refusal.subscription.0).collect::<Vec<i64>>())
+            .bind(refusals.iter().map(mark).collect::<Vec<Option<Uuid>>>())
+            .bind(refusals.iter().map(|refusal| refusal.at.to_time()).collect::<Vec<OffsetDateTime>>())
+            .bind(refusals.iter().map(|refusal| refusal.reason.as_str()).collect::<Vec<&str>>())
             .execute(&self.pool);
         self.answered(async { Ok(write.await.map(|_| ())?) }).await
     }
@@ -36,16 +43,20 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn refusals_of(
         &self,
-        subscriptions: &[SubscriptionId],
+        subscriptions: &[Subscription],
     ) -> Result<HashMap<SubscriptionId, Refusal>, StoreError> {
+        let mark = |subscription: &Subscription| Uuid::from_u128(subscription.mark.0);
         let rows = sqlx::query(include_str!("../sql/refusals_of.sql"))
-            .bind(subscriptions.iter().map(|subscription| subscription.0).collect::<Vec<i64>>())
+            .bind(subscriptions.iter().map(|subscription| subscription.id.0).collect::<Vec<i64>>())
+            .bind(subscriptions.iter().map(mark).collect::<Vec<Uuid>>())
             .fetch_all(&self.pool)
             .await?;
         rows.iter()
             .map(|row| {
-                let refusal = Refusal { at: Micros::from_time(row.try_get(1)?), reason: row.try_get(2)? };
-                Ok((SubscriptionId(row.try_get(0)?), refusal))
+                let subscription = SubscriptionId(row.try_get(0)?);
+                let mark = row.try_get::<Option<Uuid>, _>(1)?.map(|mark| SubscriptionMark(mark.as_u128()));
+                let (at, reason) = (Micros::from_time(row.try_get(2)?), row.try_get(3)?);
+                Ok((subscription, Refusal { subscription, mark, at, reason }))
             })
             .collect()
     }

@@ -24,6 +24,8 @@ pub struct NewSubscription {
     pub resource_filter: Option<String>,
     /// The canonical subject.
     pub subject_filter: Option<String>,
+    /// The subject as it was asked for, where that is an organisation's number; the table lets in nothing else.
+    pub subject_sent: Option<String>,
     /// The type.
     pub type_filter: Option<String>,
     /// Whether events about sub-units count.
@@ -46,7 +48,7 @@ pub struct Changes {
 }
 
 impl NewSubscription {
-    /// What makes two subscriptions the same (contract §6.2); of the endpoint what is really called.
+    /// What makes two subscriptions the same (contract §6.2); of the endpoint what is really called, of the subject whom it means.
     fn fingerprint(&self) -> Uuid {
         let filters = [&self.source_filter, &self.resource_filter, &self.subject_filter, &self.type_filter];
         let filters: Vec<String> = filters
@@ -77,6 +79,7 @@ fn subscription(row: &PgRow) -> Result<Subscription, StoreError> {
         validated_position: row.try_get(14)?,
         mark: SubscriptionMark(row.try_get::<Uuid, _>(15)?.as_u128()),
         endpoint_revision: row.try_get(16)?,
+        subject_sent: row.try_get(17)?,
     })
 }
 
@@ -146,6 +149,7 @@ impl Store {
             .bind(new.include_subunits)
             .bind(&new.consumer)
             .bind(&new.created_by)
+            .bind(&new.subject_sent)
             .fetch_one(&mut *tx)
             .await?;
         tx.commit().await?;

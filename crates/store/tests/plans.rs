@@ -30,6 +30,9 @@ async fn explain(connection: &mut PgConnection, call: &str) -> String {
 }
 
 fn statement(name: &str) -> String {
+    if let Some((_, text)) = store::pages::PAGES.iter().find(|(page, _)| *page == name) {
+        return (*text).to_owned();
+    }
     std::fs::read_to_string(format!("{}/sql/{name}.sql", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
@@ -45,15 +48,15 @@ async fn filled(store: &Store, connection: &mut PgConnection) {
         .execute(&mut *connection)
         .await
         .unwrap();
-    let types = "text, bigint, text, text, text[], text[], text[], timestamptz, timestamptz, timestamptz, text, bigint, bigint, bigint";
-    let nothing = "'', 0, null, null, null, null, null, null, null, null, null, 1, 1, 1000000";
-    prepared(connection, "page_by_resource", types, nothing).await;
-    prepared(connection, "page_by_subject", types, nothing).await;
+    let types = "text, bigint, bigint, bigint, bigint, text, text, text[], text[], text[], timestamptz, timestamptz, timestamptz, text";
+    let nothing = "'', 0, 1, 1, 1000000, null, null, null, null, null, null, null, null, null";
+    prepared(connection, "selected_of_resource", types, nothing).await;
+    prepared(connection, "selected_of_subject", types, nothing).await;
     let of_many = types.replacen("text", "text[]", 1);
     let nothing = nothing.replacen("''", "array['', '']", 1);
-    prepared(connection, "page_by_subjects", &of_many, &nothing).await;
-    prepared(connection, "page_of_resource", "text, bigint, bigint, bigint", "'', 0, 1, 1000000").await;
-    prepared(connection, "page_of_subject", "text, bigint, bigint, bigint", "'', 0, 1, 1000000").await;
+    prepared(connection, "selected_of_subjects", &of_many, &nothing).await;
+    prepared(connection, "all_of_resource", "text, bigint, bigint, bigint", "'', 0, 1, 1000000").await;
+    prepared(connection, "all_of_subject", "text, bigint, bigint, bigint", "'', 0, 1, 1000000").await;
     let types = "bigint, bigint, text, text[], text, text";
     prepared(connection, "sequence_of_id", types, "0, 0, null, null, null, null").await;
     prepared(connection, "rows_between", "bigint, bigint, bigint", "0, 0, 1").await;
@@ -64,7 +67,7 @@ async fn filled(store: &Store, connection: &mut PgConnection) {
 
 fn page(leading: &str, after: i64, types: &str, scan: i64) -> String {
     format!(
-        "('{leading}', {after}, null, null, {types}, null, null, null, null, null, null, {scan}, 10, 1000000)"
+        "('{leading}', {after}, {scan}, 10, 1000000, null, null, {types}, null, null, null, null, null, null)"
     )
 }
 
@@ -75,18 +78,18 @@ async fn feeds_use_their_indexes_and_stop_early() {
     filled(&store, &mut connection).await;
     for analyzed in [false, true] {
         let often = page("urn:altinn:resource:often", 100, "null", 10);
-        let plan = explain(&mut connection, &format!("execute page_by_resource {often}")).await;
+        let plan = explain(&mut connection, &format!("execute selected_of_resource {often}")).await;
         assert!(plan.contains("events_0_resource_sequence_idx"), "{analyzed} {plan}");
         assert!(plan.contains("never executed"), "reads partitions that it does not need: {plan}");
         assert!(!plan.contains("Sort"), "{plan}");
         // At the end of a long run of another resource, where the planner expects nothing but this one.
         let gone = page("urn:altinn:resource:often", 38_000, "null", 10);
-        let plan = explain(&mut connection, &format!("execute page_by_resource {gone}")).await;
+        let plan = explain(&mut connection, &format!("execute selected_of_resource {gone}")).await;
         assert!(!plan.contains("Rows Removed by Filter"), "walks over others' events: {plan}");
         assert!(plan.contains("Subplans Removed: 3"), "{plan}");
         for (statement, leading, index) in [
-            ("page_of_resource", "urn:altinn:resource:often", "events_1_resource_sequence_idx"),
-            ("page_of_subject", "/party/7", "events_1_subject_sequence_idx"),
+            ("all_of_resource", "urn:altinn:resource:often", "events_1_resource_sequence_idx"),
+            ("all_of_subject", "/party/7", "events_1_subject_sequence_idx"),
         ] {
             let call = format!("execute {statement} ('{leading}', 10000, 2, 1000000)");
             let plan = explain(&mut connection, &call).await;
@@ -94,13 +97,13 @@ async fn feeds_use_their_indexes_and_stop_early() {
             assert!(plan.contains("Subplans Removed: 1"), "{plan}");
         }
         let party = page("/party/7", 5_000, "array['never']", 4);
-        let plan = explain(&mut connection, &format!("execute page_by_subject {party}")).await;
+        let plan = explain(&mut connection, &format!("execute selected_of_subject {party}")).await;
         assert!(plan.contains("events_1_subject_sequence_idx"), "{plan}");
         assert!(plan.contains("Rows Removed by Filter: 3"), "looks at more than the scan's bound: {plan}");
         assert!(!plan.contains("Sort"), "{plan}");
         let many = page("/party/7", 5_000, "null", 4)
             .replace("'/party/7'", "array['/party/7', '/party/8', '/party/9']");
-        let plan = explain(&mut connection, &format!("execute page_by_subjects {many}")).await;
+        let plan = explain(&mut connection, &format!("execute selected_of_subjects {many}")).await;
         assert!(plan.contains("events_1_subject_sequence_idx") && !plan.contains("Seq Scan"), "{plan}");
         sqlx::raw_sql("analyze events").execute(&mut *connection).await.unwrap();
     }

@@ -20,6 +20,7 @@ fn asked(consumer: &str, resource: &str) -> NewSubscription {
         source_filter: None,
         resource_filter: Some(resource.into()),
         subject_filter: None,
+        subject_sent: None,
         type_filter: None,
         include_subunits: false,
         consumer: consumer.into(),

@@ -299,6 +299,7 @@ fn wish(consumer: &str, endpoint: &str) -> NewSubscription {
         source_filter: None,
         resource_filter: Some(RESOURCE.to_owned()),
         subject_filter: None,
+        subject_sent: None,
         type_filter: None,
         include_subunits: false,
         consumer: consumer.to_owned(),

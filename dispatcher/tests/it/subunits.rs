@@ -18,6 +18,7 @@ async fn subscribe(harness: &Harness, subject: &str, include_subunits: bool) -> 
         source_filter: None,
         resource_filter: Some(RESOURCE.to_owned()),
         subject_filter: Some(subject.to_owned()),
+        subject_sent: None,
         type_filter: None,
         include_subunits,
         consumer: "/org/ttd".to_owned(),

@@ -8,5 +8,6 @@
 )]
 
 mod accepted;
+mod asked;
 mod refused;
 mod world;

@@ -141,6 +141,7 @@ fn wanted() -> NewSubscription {
         source_filter: None,
         resource_filter: Some(RESOURCE.into()),
         subject_filter: None,
+        subject_sent: None,
         type_filter: None,
         include_subunits: false,
         consumer: "/org/ttd".into(),
@@ -210,8 +211,11 @@ async fn a_delivered_validation_validates_and_attempts_refusals_and_dead_letters
         let attempts = world.store.attempts_of(subscription.id, mark, 10).await.unwrap().len();
         let dead = world.store.dead_letters_of(subscription.id, mark, 10).await.unwrap();
         let validated = world.store.subscription(subscription.id).await.unwrap().unwrap().validated;
-        let refused = world.store.refusals_of(&[subscription.id]).await.unwrap();
-        let shown = attempts == 4 && validated && dead.len() == 1 && refused.len() == 1;
+        let refused = world.store.refusals_of(std::slice::from_ref(&subscription)).await.unwrap();
+        let shown = attempts == 4
+            && validated
+            && dead.len() == 1
+            && refused.get(&subscription.id).is_some_and(|one| one.mark == Some(mark));
         if shown { Ok(()) } else { Err(format!("{attempts} {validated} {dead:?}")) }
     })
     .await;

@@ -17,6 +17,7 @@ async fn subscription(world: &World, consumer: &str) -> SubscriptionId {
         source_filter: None,
         resource_filter: Some(APP.to_owned()),
         subject_filter: None,
+        subject_sent: None,
         type_filter: None,
         include_subunits: false,
         consumer: consumer.to_owned(),

@@ -9,6 +9,8 @@
 
 mod after;
 mod app_feeds;
+#[path = "../../../ingest/tests/it/asked.rs"]
+mod asked;
 mod bounds;
 mod faults;
 mod feed;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use event::{DeliveryHeaders, DeliveryKind, Micros, NOT_PERMITTED, SubscriptionId};
+use event::{DeliveryHeaders, DeliveryKind, Micros, NOT_PERMITTED, SubscriptionId, SubscriptionMark};
 use http::{Method, StatusCode};
 use local_altinn::Rule;
 use serde_json::{Value, json};
@@ -53,6 +53,7 @@ fn of_person(n: usize) -> NewSubscription {
         source_filter: None,
         resource_filter: Some(APP.to_owned()),
         subject_filter: Some("/party/50001337".to_owned()),
+        subject_sent: None,
         type_filter: None,
         include_subunits: false,
         consumer: "/user/1337".to_owned(),
@@ -65,7 +66,8 @@ fn body_of_person(endpoint: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_whose_events_are_refused_says_so_for_an_hour_with_the_reason() {
+async fn a_subscription_whose_events_are_refused_says_so_for_an_hour_and_nothing_of_one_that_had_its_number()
+{
     let world = World::with_log(&[]).await;
     let make = async |name: &str| {
         let body =
@@ -73,28 +75,48 @@ async fn a_subscription_whose_events_are_refused_says_so_for_an_hour_with_the_re
         let made = post(&world, &world.ttd(), &body.to_string()).await;
         assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
         assert!(made.json().get("refused").is_none());
-        SubscriptionId(made.json()["id"].as_i64().unwrap())
+        let id = SubscriptionId(made.json()["id"].as_i64().unwrap());
+        (id, world.store.subscription(id).await.unwrap().unwrap().mark)
     };
-    let (refused, long_ago) = (make("a").await, make("b").await);
+    let (refused, long_ago, another) = (make("a").await, make("b").await, make("c").await);
+    let of_the_lost_one = (another.0, SubscriptionMark(another.1.0 ^ 1));
     let now = Micros::now();
     let minutes_ago = |minutes: i64| Micros(now.0 - minutes * 60_000_000);
-    let refusal = |id, minutes| (id, Refusal { at: minutes_ago(minutes), reason: NOT_PERMITTED.to_owned() });
+    let refusal = |(subscription, mark), minutes| Refusal {
+        subscription,
+        mark: Some(mark),
+        at: minutes_ago(minutes),
+        reason: NOT_PERMITTED.to_owned(),
+    };
     world
         .store
-        .note_refusals(&[refusal(refused, 7), refusal(refused, 5), refusal(long_ago, 61)])
+        .note_refusals(&[
+            refusal(refused, 7),
+            refusal(refused, 5),
+            refusal(long_ago, 61),
+            refusal(of_the_lost_one, 5),
+        ])
         .await
         .unwrap();
     world.store.note_refusals(&[refusal(refused, 6)]).await.unwrap();
-    let shown = world.get(&world.ttd(), &format!("{PATH}/{refused}")).await.json()["refused"].clone();
+    let shown = world.get(&world.ttd(), &format!("{PATH}/{}", refused.0)).await.json()["refused"].clone();
     assert_eq!(
         (&shown["latest"], &shown["reason"]),
         (&minutes_ago(5).to_rfc3339().into(), &NOT_PERMITTED.into())
     );
     assert!(shown["detail"].as_str().unwrap().contains("policy"), "{shown}");
-    assert!(world.get(&world.ttd(), &format!("{PATH}/{long_ago}")).await.json().get("refused").is_none());
+    for (id, _) in [long_ago, another] {
+        assert!(
+            world.get(&world.ttd(), &format!("{PATH}/{id}")).await.json().get("refused").is_none(),
+            "{id}"
+        );
+    }
     let listed = world.get(&world.ttd(), PATH).await.json()["subscriptions"].clone();
     let told: Vec<_> = listed.as_array().unwrap().iter().map(|one| one.get("refused").is_some()).collect();
-    assert_eq!(told, [true, false]);
+    assert_eq!(told, [true, false, false]);
+    world.store.note_refusals(&[refusal(another, 4)]).await.unwrap();
+    let shown = world.get(&world.ttd(), &format!("{PATH}/{}", another.0)).await.json()["refused"].clone();
+    assert_eq!(shown["latest"], minutes_ago(4).to_rfc3339());
     assert_eq!(world.store.purge_refusals().await.unwrap(), 0, "they stay for a day");
 }
 
@@ -359,6 +381,44 @@ async fn the_body_type_comes_before_the_caller_and_the_body_is_bounded() {
     assert_eq!(nobody.status, StatusCode::UNAUTHORIZED);
     let large = post(&world, &world.ttd(), &" ".repeat(64 * 1024 + 1)).await;
     assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_is_shown_as_it_was_sent_where_it_is_an_organisations_number_and_no_persons_number_is_kept()
+{
+    let world = World::new(&[("VALIDATIONS_MAX", "0")]).await;
+    let (ttd, person) = (world.ttd(), world.person());
+    let make = async |token: &str, resource: &str, member: &str, sent: &str| {
+        let body = json!({"endPoint": "https://example.com/", "resourceFilter": resource, member: sent});
+        let made = post(&world, token, &body.to_string()).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{sent}: {made:?}");
+        (made.json()["id"].as_i64().unwrap(), made.json()["subjectFilter"].as_str().unwrap().to_owned())
+    };
+    let sent = "urn:altinn:organization:identifier-no:991825827";
+    let (first, shown) = make(&ttd, RESOURCE, "subjectFilter", sent).await;
+    assert_eq!(shown, sent);
+    let listed = world.get(&ttd, PATH).await.json()["subscriptions"][0]["subjectFilter"].clone();
+    let read = world.get(&ttd, &format!("{PATH}/{first}")).await.json()["subjectFilter"].clone();
+    assert_eq!((listed, read), (json!(sent), json!(sent)));
+    // Whoever it means is one: twins are told by the party, and matching goes by it.
+    for twin in ["/organisation/991825827", "/party/50000001", "party/50000001", sent] {
+        assert_eq!(make(&ttd, RESOURCE, "subjectFilter", twin).await, (first, sent.to_owned()), "{twin}");
+    }
+    let stored = world.store.subscription(SubscriptionId(first)).await.unwrap().unwrap();
+    assert_eq!(stored.subject_filter.as_deref(), Some("/party/50000001"));
+
+    for number in ["/person/02857010054", "urn:altinn:person:identifier-no:02857010054"] {
+        let (id, shown) = make(&person, APP, "subjectFilter", number).await;
+        assert_eq!(shown, "/party/50001337", "{number}");
+        let stored = world.store.subscription(SubscriptionId(id)).await.unwrap().unwrap();
+        assert_eq!(stored.subject_sent, None);
+        // Nor could it be put there by mistake.
+        let put = format!("update subscription set subject_sent = '{number}' where id = {id}");
+        assert!(world.store.execute_for_test(put).await.is_err());
+    }
+    // An alternative subject is looked up and never returned (contract §6.1).
+    let (_, shown) = make(&ttd, APP, "alternativeSubjectFilter", "/organisation/991825827").await;
+    assert_eq!(shown, "/party/50000001");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,40 +2,27 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicI64, AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
 use access::{Access, AccessSettings};
 use axum::{Router, body::Body};
-use event::{
-    Event,
-    topics::{self, Topics},
-};
-use http::{HeaderMap, Method, Request, StatusCode};
-use kafka_loop::{
-    BatchHandler, BatchOptions, HandlerError, KafkaSettings, Producer, Record,
-    admin::{self, TopicOverrides},
-    groups, run_batches,
-};
+use event::{Event, topics};
+use http::{Method, StatusCode};
+use kafka_loop::{KafkaSettings, Producer, Record};
 use local_altinn::LocalAltinn;
 use query_api::{Config, Needs, QueryApi, router};
-use serde_json::Value;
 use service::{env::Env, lifecycle::Lifecycle, prometheus::Registry};
 use store::{Advance, NewEvent, Store, StoreSettings};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+
+use crate::asked::{self, closed_port};
+pub(crate) use crate::asked::{Answer, PATIENCE};
 
 pub(crate) const RESOURCE: &str = "urn:altinn:resource:ttd-altinn-events-automated-tests";
 pub(crate) const APP: &str = "urn:altinn:resource:app_ttd_apps-test";
 pub(crate) const BASE: &str = "https://platform.example.no";
 pub(crate) const GENERIC: &str = "/events/api/v1/events";
-/// Longest wait for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct World {
     pub(crate) altinn: LocalAltinn,
@@ -47,23 +34,7 @@ pub(crate) struct World {
     next_offset: AtomicI64,
 }
 
-/// What a client reads.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: String,
-}
-
 impl Answer {
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-
     /// The ids of the events of a page.
     pub(crate) fn ids(&self) -> Vec<String> {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
@@ -110,12 +81,7 @@ impl World {
     pub(crate) async fn with_log(settings: Settings<'_>) -> Self {
         let stack = local_stack::shared().await;
         let world = Self::on(&stack.database_url(), &stack.brokers(), settings).await;
-        let overrides = TopicOverrides { partitions: Some(1), replication: Some(1) };
-        // A broker that is busy creating topics may say for a moment that nobody leads them.
-        let until = Instant::now() + PATIENCE;
-        while let Err(error) = admin::ensure_topics(&world.kafka, &Topics::load(), overrides).await {
-            assert!(Instant::now() < until, "{error}");
-        }
+        asked::create_topics(&world.kafka).await;
         world
     }
 
@@ -218,15 +184,7 @@ impl World {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = axum::body::to_bytes(body, 10_000_000).await.unwrap();
-        let body = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer { status: parts.status, headers: parts.headers, body }
+        asked::ask(&self.router, method, path, headers, body).await
     }
 
     /// GET with a bearer token.
@@ -243,12 +201,7 @@ impl World {
 
     /// The value of a counter or gauge.
     pub(crate) fn metric(&self, name: &str) -> f64 {
-        let families = self.registry.gather();
-        let of_name = families.iter().filter(|family| family.name() == name);
-        of_name
-            .flat_map(|family| family.get_metric())
-            .map(|m| m.get_counter().get_value() + m.get_gauge().get_value())
-            .sum()
+        asked::metric(&self.registry, name)
     }
 
     /// Waits until a metric has a value.
@@ -262,46 +215,6 @@ impl World {
 
     /// The records of `deliveries`, in order; exactly that many are there.
     pub(crate) async fn deliveries(&self, count: usize) -> Vec<Record> {
-        let ends = admin::end_offsets(&self.kafka, topics::DELIVERIES).await.unwrap();
-        assert_eq!(ends.values().sum::<i64>(), i64::try_from(count).unwrap(), "records on the log");
-        let (seen, mut records) = mpsc::unbounded_channel();
-        let stop = CancellationToken::new();
-        let options = BatchOptions {
-            group: groups::PUSH,
-            topic: topics::DELIVERIES,
-            max_records: 1_000,
-            max_bytes: 1 << 24,
-            max_wait: Duration::from_millis(10),
-            stalled_after: Duration::from_secs(60),
-        };
-        let reading = run_batches(&self.kafka, &options, Reader(Arc::new(seen)), stop.clone());
-        let collecting = async {
-            let mut all = Vec::new();
-            while all.len() < count {
-                let more: Option<Vec<Record>> = tokio::time::timeout(PATIENCE, records.recv()).await.unwrap();
-                all.extend(more.unwrap());
-            }
-            stop.cancel();
-            all
-        };
-        let (read, all) = tokio::join!(reading, collecting);
-        read.unwrap();
-        all
-    }
-}
-
-fn closed_port() -> std::net::SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-struct Reader(Arc<mpsc::UnboundedSender<Vec<Record>>>);
-
-impl BatchHandler for Reader {
-    async fn positions(&mut self, committed: Vec<(i32, i64)>) -> Result<Vec<(i32, i64)>, HandlerError> {
-        Ok(committed.into_iter().map(|(partition, _)| (partition, 0)).collect())
-    }
-
-    async fn handle(&mut self, batch: Vec<Record>) -> Result<(), HandlerError> {
-        self.0.send(batch).map_err(|_| HandlerError::Fatal(anyhow::anyhow!("nobody reads")))
+        asked::records(&self.kafka, topics::DELIVERIES, count).await
     }
 }

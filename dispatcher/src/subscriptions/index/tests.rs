@@ -29,6 +29,7 @@ fn subscription(id: i64, resource: &str, subject: Option<&str>, kind: Option<&st
         source_filter: None,
         resource_filter: Some(resource.into()),
         subject_filter: subject.map(str::to_owned),
+        subject_sent: None,
         type_filter: kind.map(str::to_owned),
         include_subunits: false,
         consumer: "/org/ttd".into(),

@@ -1,0 +1,5 @@
+select sequence, registered, event, type, source, resource, alternative_subject, instance, time
+from events
+where resource = $1 and sequence > $2
+order by sequence
+limit $3
