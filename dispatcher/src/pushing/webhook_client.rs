@@ -1,10 +1,10 @@
 //! The only way out to receivers (contract §7).
 //!
-//! Every request: https to a public address ([`event::address`]), checked on the URL and again on what its name resolves to,
-//! because a client asks its resolver for names only; what passed is what is connected to, so a name that changes its mind
-//! between check and use gains nothing. No redirects, no proxy. Of the answer the
-//! status and `Retry-After` count; its body is read up to 64 KiB for a second at most, only so that the connection can be used again.
-//! The caller bounds the time of the whole.
+//! Every request: https to a public address ([`event::address`]), checked on the URL and again on what its name resolves to
+//! ([`PublicNames`]), because a client asks its resolver for names only; what passed is what is connected to, so a name that changes
+//! its mind between check and use gains nothing, and a connection that stays open stays with the address that passed. No redirects, no
+//! proxy. Of the answer the status and `Retry-After` count; its body is read up to 64 KiB for a second at most, only so that the
+//! connection can be used again. The caller bounds the time of the whole.
 
 use std::{
     error::Error as _,
@@ -24,10 +24,12 @@ use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
     redirect,
 };
-use tokio::sync::Semaphore;
 use url::{Position, Url};
 
-use crate::pushing::sockets::Idle;
+use crate::pushing::{
+    names::{NoAddress, PublicNames},
+    sockets::Idle,
+};
 
 mod odd_answers;
 mod retry_after;
@@ -36,8 +38,6 @@ mod retry_after;
 const ANSWER_MAX: usize = 64 * 1_024;
 /// How long reading the rest of an answer may take once the status is known.
 const DRAIN: Duration = Duration::from_secs(1);
-/// Look-ups of names at once; each holds a thread.
-const LOOKUPS: usize = 256;
 /// How long a socket without a request stays open.
 const IDLE: Duration = Duration::from_secs(20);
 /// So long after the start of a request its socket may be idle: its time-out, and [`IDLE`].
@@ -82,7 +82,7 @@ pub(crate) enum Fault {
     /// The policy forbids it.
     #[error("{0}")]
     Refused(#[from] AddressRefusal),
-    /// No connection: the name is unknown, nobody listens, or the certificate is not trusted.
+    /// No connection: the name is unknown, could not be looked up in time, nobody listens, or the certificate is not trusted.
     #[error("no connection could be made")]
     Connect,
     /// The time ran out.
@@ -99,12 +99,17 @@ pub(crate) enum Fault {
 pub(crate) struct SetupError(#[from] reqwest::Error);
 
 impl WebhookClient {
-    /// A client under this policy.
+    /// A client under this policy, with so many idle sockets at most.
     ///
     /// # Errors
     /// [`SetupError`] when the TLS roots cannot be loaded.
-    pub(crate) fn new(policy: AddressPolicy, idle_per_host: usize, idle: usize) -> Result<Self, SetupError> {
-        let names = Arc::new(PublicNames { policy, lookups: Arc::new(Semaphore::new(LOOKUPS)) });
+    pub(crate) fn new(
+        policy: AddressPolicy,
+        names: PublicNames,
+        idle_per_host: usize,
+        idle: usize,
+    ) -> Result<Self, SetupError> {
+        let names = Arc::new(names);
         let client = |idle_per_host| {
             let client = Client::builder()
                 .user_agent("altinn-events")
@@ -180,7 +185,7 @@ async fn drain(mut response: Response) {
 fn fault(error: &reqwest::Error) -> Fault {
     let mut cause = error.source();
     while let Some(inner) = cause {
-        if let Some(refused) = inner.downcast_ref::<AddressRefusal>() {
+        if let Some(NoAddress::Refused(refused)) = inner.downcast_ref() {
             return Fault::Refused(*refused);
         }
         cause = inner.source();
@@ -194,23 +199,12 @@ fn fault(error: &reqwest::Error) -> Fault {
     }
 }
 
-/// Resolves names to public addresses only.
-struct PublicNames {
-    policy: AddressPolicy,
-    lookups: Arc<Semaphore>,
-}
-
 impl Resolve for PublicNames {
     fn resolve(&self, name: Name) -> Resolving {
-        let (policy, lookups) = (self.policy, Arc::clone(&self.lookups));
+        let names = self.clone();
         Box::pin(async move {
-            let _permit = lookups.acquire_owned().await?;
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|address| policy.permits_ip(address.ip())).collect();
-            if public.is_empty() {
-                return Err(AddressRefusal::NotPublic.into());
-            }
-            let addresses: Addrs = Box::new(public.into_iter());
+            let found = names.of(name.as_str()).await?;
+            let addresses: Addrs = Box::new(found.into_iter().map(|ip| SocketAddr::new(ip, 0)));
             Ok(addresses)
         })
     }

@@ -19,7 +19,7 @@ pub(super) fn read(builder: ClientBuilder) -> ClientBuilder {
 
 #[cfg(test)]
 mod tests {
-    use event::{DeliveryId, Micros, address::AddressPolicy};
+    use event::{DeliveryId, Micros};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -27,7 +27,7 @@ mod tests {
     };
 
     use super::{
-        super::{Answer, Fault, Request, WebhookClient},
+        super::{Answer, Fault, Request, tests::client},
         *,
     };
 
@@ -45,9 +45,8 @@ mod tests {
             }
             stream.write_all(&bytes).await.unwrap();
         });
-        let client = WebhookClient::new(AddressPolicy { allow_loopback: true }, 4, 100).unwrap();
         let body = bytes::Bytes::from_static(b"{}");
-        client.post(Request { address, body, delivery: DeliveryId(1), now: Micros(0) }).await
+        client(true).post(Request { address, body, delivery: DeliveryId(1), now: Micros(0) }).await
     }
 
     fn with_head(lines: &str) -> Vec<u8> {
