@@ -20,7 +20,7 @@ const OWNERS: [(&str, &[&str]); 8] = [
     ("jsonwebtoken", &["access", "local-altinn", "bench"]),
     ("cloudevents-sdk", &["event", "platform-tests", "bench"]),
     ("prometheus", &["service", "bench"]),
-    ("reqwest", &["access", "dispatcher", "altinn-events", "local-altinn", "platform-tests", "bench"]),
+    ("reqwest", &["access", "altinn-events", "local-altinn", "platform-tests", "bench"]),
     ("hickory-resolver", &["dispatcher"]),
     ("quick-xml", &["policy"]),
 ];

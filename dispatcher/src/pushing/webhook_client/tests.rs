@@ -43,7 +43,7 @@ pub(super) fn client(allow_loopback: bool) -> WebhookClient {
     client_with(allow_loopback, &Arc::new(Told::nothing()), 100)
 }
 
-fn client_with(allow_loopback: bool, told: &Arc<Told>, idle: usize) -> WebhookClient {
+pub(super) fn client_with(allow_loopback: bool, told: &Arc<Told>, idle: usize) -> WebhookClient {
     let policy = AddressPolicy { allow_loopback };
     WebhookClient::new(policy, names(policy, told, 16), 4, idle).unwrap()
 }
