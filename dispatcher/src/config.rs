@@ -6,7 +6,13 @@ use event::{address::AddressPolicy, limits::EVENT_MAX};
 use kafka_loop::Budget;
 use service::env::Env;
 
-use crate::pushing::{circuit::CircuitSettings, outcome::Ladder, permits::Pools, queue::Limits, sockets};
+use crate::pushing::{
+    circuit::CircuitSettings,
+    outcome::Ladder,
+    permits::Pools,
+    queue::Limits,
+    sockets::{self, Room},
+};
 
 /// All of them.
 #[derive(Clone, Debug)]
@@ -58,6 +64,8 @@ pub(crate) struct PushConfig {
     pub(crate) timeout: Duration,
     /// Sockets to receivers that may be idle.
     pub(crate) idle_sockets: usize,
+    /// Look-ups of hosts at once.
+    pub(crate) lookups: usize,
     /// How many settled attempts are remembered.
     pub(crate) settled_window: usize,
     /// Which addresses may be called.
@@ -111,7 +119,7 @@ impl PushConfig {
         }
         let (quick, slow) = (count(env, "PUSH_IN_FLIGHT", "512"), count(env, "PUSH_SLOW_IN_FLIGHT", "8192"));
         let pools = Pools { quick, slow, validations: VALIDATIONS, sends: 2 * quick + slow + VALIDATIONS };
-        let (pools, idle_sockets) = sockets::within(pools, sockets::descriptors());
+        let Room { pools, idle, lookups } = sockets::within(pools, sockets::descriptors());
         let limits = Limits {
             pools,
             slow_after: env.duration_ms("PUSH_SLOW_AFTER_MS", 2_000),
@@ -136,7 +144,8 @@ impl PushConfig {
             },
             limits,
             timeout,
-            idle_sockets,
+            idle_sockets: idle,
+            lookups,
             settled_window: count(env, "PUSH_SETTLED_WINDOW", "200000"),
             addresses: AddressPolicy { allow_loopback: env.flag("ALLOW_LOOPBACK_WEBHOOKS", false) },
         }

@@ -46,9 +46,10 @@ use metrics::Metrics;
 use pushing::{
     Parts, Push,
     lane::Lane,
+    names::{PublicNames, SystemNames},
     outcome::Ladder,
     settled::{Settled, settled_by},
-    webhook_client::WebhookClient,
+    webhook_client::{SetupError, WebhookClient},
 };
 use subscriptions::{View, follower::Follower};
 use tiers::Tiers;
@@ -77,8 +78,7 @@ pub fn start(
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new(registry)?);
     let view = View::new();
-    let client =
-        WebhookClient::new(config.push.addresses, config.push.limits.window, config.push.idle_sockets)?;
+    let client = webhook_client(&config.push, &metrics)?;
     let outcomes = Producer::patient(kafka)?;
     let loops = Loops { config, kafka: kafka.clone(), view, metrics, producer, outcomes, access };
     // Events whose main unit is asked for again go from the push loop to the match loop; the budget of the first bounds them.
@@ -88,6 +88,12 @@ pub fn start(
     loops.push_deliveries(client, again, store, life);
     loops.release_tiers(life);
     Ok(())
+}
+
+fn webhook_client(push: &PushConfig, metrics: &Metrics) -> Result<WebhookClient, SetupError> {
+    let directory = Arc::new(SystemNames::default());
+    let names = PublicNames::new(push.addresses, directory, push.lookups, metrics.lookups.clone());
+    WebhookClient::new(push.addresses, names, push.limits.window, push.idle_sockets)
 }
 
 /// What the parts share.

@@ -54,6 +54,8 @@ pub(crate) struct Metrics {
     pub(crate) held: IntGauge,
     /// Circuits that opened.
     pub(crate) circuits_opened: IntCounter,
+    /// Look-ups of webhook hosts by outcome; what is kept is not looked up.
+    pub(crate) lookups: IntCounterVec,
     /// Sends on their way in the quick pool.
     pub(crate) in_flight_quick: IntGauge,
     /// Sends on their way in the slow pool.
@@ -125,12 +127,12 @@ impl Metrics {
             overloaded: make.gauge("overloaded", "Endpoints that are slower than their events.")?,
             repeated_deliveries: make
                 .counter("repeated_deliveries_total", "Delivery records that came a second time.")?,
-            faults: make
-                .counter("faults_total", "Records that were parked because work on them panicked.")?,
+            faults: make.counter("faults_total", "Records parked because work on them panicked.")?,
             unreadable: make
                 .counter("unreadable_total", "Records that are no deliveries, now dead letters.")?,
             held: make.gauge("held", "Deliveries that wait for the view of the subscriptions.")?,
             circuits_opened: make.counter("circuits_opened_total", "Circuits that opened.")?,
+            lookups: make.counters("lookups_total", "Look-ups of webhook hosts by outcome.", "outcome")?,
             in_flight_quick: in_flight.with_label_values(&["quick"]),
             in_flight_slow: in_flight.with_label_values(&["slow"]),
             waiting_fresh: waiting.with_label_values(&["fresh"]),

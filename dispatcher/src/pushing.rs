@@ -44,6 +44,7 @@ pub(crate) mod endpoint;
 mod held;
 pub(crate) mod lane;
 mod line;
+pub(crate) mod names;
 pub(crate) mod outcome;
 mod overloads;
 pub(crate) mod permits;

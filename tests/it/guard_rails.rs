@@ -14,13 +14,14 @@ use std::{
 use serde_json::Value;
 
 /// Who may depend directly on a heavy dependency. `bench` measures them bare.
-const OWNERS: [(&str, &[&str]); 7] = [
+const OWNERS: [(&str, &[&str]); 8] = [
     ("rdkafka", &["kafka-loop", "bench"]),
     ("sqlx", &["store", "bench"]),
     ("jsonwebtoken", &["access", "local-altinn", "bench"]),
     ("cloudevents-sdk", &["event", "platform-tests", "bench"]),
     ("prometheus", &["service", "bench"]),
-    ("reqwest", &["access", "dispatcher", "altinn-events", "local-altinn", "platform-tests", "bench"]),
+    ("reqwest", &["access", "altinn-events", "local-altinn", "platform-tests", "bench"]),
+    ("hickory-resolver", &["dispatcher"]),
     ("quick-xml", &["policy"]),
 ];
 const SERVICES: [&str; 4] = ["ingest", "projector", "dispatcher", "query-api"];

@@ -10,25 +10,42 @@ use crate::pushing::permits::Pools;
 /// Descriptors for everything else: the log, the database, callers, files.
 const OTHERS: usize = 512;
 
+/// Look-ups of hosts at once, where there are descriptors enough.
+const LOOKUPS: usize = 256;
+/// Sockets of a look-up that hangs: for two kinds of addresses, to two name servers at once, three tries each.
+const OF_LOOKUP: usize = 12;
+
+/// What the way out may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Sends.
+    pub(crate) pools: Pools,
+    /// Sockets without a request.
+    pub(crate) idle: usize,
+    /// Look-ups of hosts at once.
+    pub(crate) lookups: usize,
+}
+
 /// The limit of descriptors of this process.
 pub(crate) fn descriptors() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
-/// The pools as they may be with so many descriptors, and how many idle sockets there may be. Three quarters of what is not for others
-/// are for sends; where the pools are larger they shrink.
-pub(crate) fn within(pools: Pools, descriptors: usize) -> (Pools, usize) {
-    let ours = descriptors.saturating_sub(OTHERS).max(descriptors / 4);
+/// The room with so many descriptors. Three quarters of what is not for look-ups and others are for sends; where the pools are larger
+/// they shrink.
+pub(crate) fn within(pools: Pools, descriptors: usize) -> Room {
+    let lookups = (descriptors / 64).clamp(4, LOOKUPS);
+    let ours = descriptors.saturating_sub(OTHERS + lookups * OF_LOOKUP).max(descriptors / 4);
     let sends = pools.sends.min(ours - ours / 4);
     let idle = ours - sends;
     if sends == pools.sends {
-        return (pools, idle);
+        return Room { pools, idle, lookups };
     }
     let validations = pools.validations.min(sends / 8).max(1);
     let quick = pools.quick.min(sends / 4).max(1);
     let slow = sends.saturating_sub(2 * quick + validations).max(1);
-    (Pools { quick, slow, validations, sends }, idle)
+    Room { pools: Pools { quick, slow, validations, sends }, idle, lookups }
 }
 
 /// Which sockets may be idle, counted from above: after an answer a socket may stay for a while, at most so many a host.
@@ -88,10 +105,11 @@ mod tests {
     const POOLS: Pools = Pools { quick: 512, slow: 8_192, validations: 16, sends: 9_232 };
 
     #[test]
-    fn sends_and_idle_sockets_together_stay_below_the_limit_of_descriptors() {
+    fn sends_idle_sockets_and_look_ups_together_stay_below_the_limit_of_descriptors() {
         for descriptors in [256, 1_024, 4_096, 20_000, 1 << 20] {
-            let (pools, idle) = within(POOLS, descriptors);
-            assert!(pools.sends + idle < descriptors, "{descriptors}: {pools:?} and {idle}");
+            let Room { pools, idle, lookups } = within(POOLS, descriptors);
+            let all = pools.sends + idle + lookups * OF_LOOKUP;
+            assert!(all < descriptors, "{descriptors}: {pools:?}, {idle} and {lookups}");
             assert!(
                 2 * pools.quick + pools.slow + pools.validations <= pools.sends,
                 "{descriptors}: {pools:?}"
@@ -101,7 +119,7 @@ mod tests {
                 "{descriptors}: {pools:?} and {idle}"
             );
         }
-        assert_eq!(within(POOLS, 20_000).0.slow, POOLS.slow, "nothing shrinks where there is enough");
+        assert_eq!(within(POOLS, 20_000).pools.slow, POOLS.slow, "nothing shrinks where there is enough");
     }
 
     #[test]

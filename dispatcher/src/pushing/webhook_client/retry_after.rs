@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use event::Micros;
-use http::{HeaderMap, header};
+use http::HeaderValue;
 
 /// The longest wait that is kept; the ladder has no longer one.
 const WAIT_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// Seconds, or a date in any of the three forms (§5.6.7), counted from `now`; anything else counts as absent.
-pub(super) fn read(headers: &HeaderMap, now: Micros) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+pub(super) fn read(wish: &HeaderValue, now: Micros) -> Option<Duration> {
+    let text = wish.to_str().ok()?.trim();
     let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than a number holds are a very long wait all the same.
         text.parse().map_or(WAIT_MAX, Duration::from_secs)
@@ -22,14 +22,11 @@ pub(super) fn read(headers: &HeaderMap, now: Micros) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn wait(text: &str) -> Option<u64> {
         let now = Micros::parse_rfc3339("2026-11-23T08:00:00Z").unwrap();
-        let headers = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_str(text).unwrap())]);
-        read(&headers, now).map(|wait| wait.as_secs())
+        read(&HeaderValue::from_str(text).unwrap(), now).map(|wait| wait.as_secs())
     }
 
     #[test]

@@ -2,6 +2,7 @@ use axum::{Router, extract::State, http::HeaderMap as Headers, response::IntoRes
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpListener, sync::watch, task::JoinSet};
 
 use super::*;
+use crate::pushing::names::tests::{Told, names};
 
 #[derive(Clone, Default)]
 struct Sink {
@@ -37,8 +38,14 @@ async fn receiver(sink: Sink) -> (String, JoinSet<()>) {
     (base, tasks)
 }
 
-fn client(allow_loopback: bool) -> WebhookClient {
-    WebhookClient::new(AddressPolicy { allow_loopback }, 4, 100).unwrap()
+/// A client that knows no names.
+pub(super) fn client(allow_loopback: bool) -> WebhookClient {
+    client_with(allow_loopback, &Arc::new(Told::nothing()), 100)
+}
+
+pub(super) fn client_with(allow_loopback: bool, told: &Arc<Told>, idle: usize) -> WebhookClient {
+    let policy = AddressPolicy { allow_loopback };
+    WebhookClient::new(policy, names(policy, told, 16), 4, idle).unwrap()
 }
 
 fn request(address: &str) -> Request {
@@ -105,6 +112,41 @@ async fn names_and_numbers_of_loopback_are_refused_without_a_connection() {
 }
 
 #[tokio::test]
+async fn a_name_is_looked_up_where_the_client_is_told_to() {
+    let sink = Sink::default();
+    let (base, _tasks) = receiver(sink.clone()).await;
+    let told = Arc::new(Told::always(&["127.0.0.1"]));
+    let address = format!("{base}/hook").replace("127.0.0.1", "hooks.localhost");
+    let answer = client_with(true, &told, 100).post(request(&address)).await.unwrap();
+    assert_eq!((answer.status, told.asked()), (StatusCode::ACCEPTED, vec!["hooks.localhost".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_name_that_leads_inside_is_refused_without_a_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("https://hooks.example.com:{}/hook", listener.local_addr().unwrap().port());
+    let connections = Arc::new(Mutex::new(0));
+    let (mut tasks, count) = (JoinSet::new(), Arc::clone(&connections));
+    tasks.spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            *count.lock().unwrap() += 1;
+            drop(socket);
+        }
+    });
+    for inside in ["127.0.0.1", "::ffff:127.0.0.1", "::127.0.0.1"] {
+        let client = client_with(false, &Arc::new(Told::always(&[inside])), 100);
+        let fault = client.post(request(&address)).await.unwrap_err();
+        assert_eq!(fault, Fault::Refused(AddressRefusal::NotPublic), "{inside}");
+    }
+    assert_eq!(*connections.lock().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows_is_no_connection() {
+    assert_eq!(client(false).post(request("https://hooks.example.com/x")).await, Err(Fault::Connect));
+}
+
+#[tokio::test]
 async fn nobody_listening_is_no_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -139,7 +181,7 @@ async fn counting(open: &watch::Sender<usize>, tasks: &mut JoinSet<()>) -> Strin
 async fn idle_sockets_are_bounded_over_all_hosts() {
     let (open, mut count) = watch::channel(0);
     let mut tasks = JoinSet::new();
-    let client = WebhookClient::new(AddressPolicy { allow_loopback: true }, 4, 3).unwrap();
+    let client = client_with(true, &Arc::new(Told::nothing()), 3);
     for _ in 0..10 {
         let address = counting(&open, &mut tasks).await;
         for _ in 0..2 {
