@@ -4,6 +4,7 @@
 //! trailing slash is ignored. Every answer says that nobody may keep it, and that it is what its content type says.
 
 use std::{
+    fmt,
     net::SocketAddr,
     str::FromStr,
     sync::{Arc, PoisonError, RwLock},
@@ -30,28 +31,46 @@ use tower_http::catch_panic::CatchPanicLayer;
 const BEGINS_WITHIN_S: u32 = 5;
 
 /// The routes of an address. More of them may come while they are served.
+///
+/// Printed (`{:?}`), they are what the services gave, as axum prints a router: each path with its methods. So a test knows every
+/// route that is served, however it was put together.
 #[derive(Clone)]
-pub struct Routes(Arc<RwLock<Router>>);
+pub struct Routes(Arc<RwLock<Present>>);
+
+struct Present {
+    /// As the services gave them.
+    given: Router,
+    /// As they are served.
+    served: Router,
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).given.fmt(f)
+    }
+}
 
 impl Routes {
     /// All there will be.
     pub fn all(routes: Router) -> Self {
-        Self(Arc::new(RwLock::new(whole(routes))))
+        Self(Arc::new(RwLock::new(Present { given: routes.clone(), served: whole(routes) })))
     }
 
     /// Those that are there already. What is none of them is answered 503, until [`Routes::complete`].
     pub fn first(routes: Router) -> Self {
-        let routes = routes.method_not_allowed_fallback(not_begun).fallback(not_begun);
-        Self(Arc::new(RwLock::new(guarded(routes))))
+        let given = routes.clone();
+        let served = guarded(routes.method_not_allowed_fallback(not_begun).fallback(not_begun));
+        Self(Arc::new(RwLock::new(Present { given, served })))
     }
 
     /// These instead, and there will be no others.
     pub fn complete(&self, routes: Router) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = whole(routes);
+        let present = Present { given: routes.clone(), served: whole(routes) };
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = present;
     }
 
     fn now(&self) -> Router {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).served.clone()
     }
 }
 

@@ -32,6 +32,10 @@ pub struct Platform {
     pub admin: SocketAddr,
     /// The metrics of all its parts.
     pub registry: Registry,
+    /// What the public address serves, when a service with HTTP runs here.
+    pub routes: Routes,
+    /// What the admin port serves.
+    pub admin_routes: Routes,
     producer: Producer,
 }
 
@@ -76,16 +80,19 @@ impl Platform {
         let routes = start_services(parts)?;
         let admin_routes = Routes::all(service::admin::router(registry.clone(), life.clone()));
         // It answers when every condition of readiness is known, and until the end, so that a probe can see the stop.
-        life.spawn(Stage::Output, "admin port", |stop| facade::serve(admin, admin_routes, stop));
+        let served = admin_routes.clone();
+        life.spawn(Stage::Output, "admin port", |stop| facade::serve(admin, served, stop));
         let has_http = services.has_http();
         if has_http {
-            life.spawn(Stage::Http, "public port", |stop| facade::serve(public, routes, stop));
+            let served = routes.clone();
+            life.spawn(Stage::Http, "public port", |stop| facade::serve(public, served, stop));
         }
         tracing::info!(
             services = ?services.0, public = has_http.then(|| public_at.to_string()), admin = %admin_at,
             "the platform runs"
         );
-        Ok(Self { life, public: has_http.then_some(public_at), admin: admin_at, registry, producer })
+        let public = has_http.then_some(public_at);
+        Ok(Self { life, public, admin: admin_at, registry, routes, admin_routes, producer })
     }
 
     /// Stops every part in order, then hands out what the producer still holds.

@@ -1,13 +1,6 @@
-//! Guarantee 1: accepted means kept, whatever is killed; and what the services answer while something is down.
+//! What the services answer while something is down, and that they go on by themselves when it is back.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use kafka_loop::{admin, groups};
 use local_stack::{Stack, StackOptions};
@@ -20,35 +13,13 @@ use platform_tests::{
 };
 use tokio::task::JoinSet;
 
-const PUBLISHERS: usize = 16;
-const EACH: usize = 1_250;
-
 pub(crate) async fn own_stack() -> Stack {
     // A stack of its own: it is going to be killed.
     Stack::start(StackOptions::temporary(), |step| eprintln!("own stack: {step}")).await.unwrap()
 }
 
-/// Publishes until every event is accepted; a publish without an answer is repeated, which is harmless.
-async fn publish_all(client: Client, publisher: usize, accepted: Arc<AtomicUsize>) -> Vec<String> {
-    let mut ids = Vec::new();
-    for n in 0..EACH {
-        let id = format!("{publisher}-{n}");
-        let event = generic(&id, &format!("/party/{}", publisher * 10 + n % 10));
-        until("a publish is accepted", || async {
-            match client.publish(&event).await {
-                Some(status) if status == 200 => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await;
-        accepted.fetch_add(1, Ordering::Relaxed);
-        ids.push(id);
-    }
-    ids
-}
-
 /// The whole feed, read by cursor.
-async fn whole_feed(client: &Client) -> BTreeMap<String, usize> {
+pub(crate) async fn whole_feed(client: &Client) -> BTreeMap<String, usize> {
     let (mut after, mut seen) = ("0".to_owned(), BTreeMap::new());
     loop {
         let page = until("a page is answered", || {
@@ -97,41 +68,10 @@ pub(crate) async fn whereabouts(
     told
 }
 
-/// The order of the faults: a shuffle from the seed.
-fn schedule(mut seed: u64) -> Vec<&'static str> {
-    let mut faults = vec!["ingest", "projector", "dispatcher", "query-api", "broker", "postgres"];
-    for at in (1..faults.len()).rev() {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let other = usize::try_from(seed >> 33).unwrap() % (at + 1);
-        faults.swap(at, other);
-    }
-    faults
-}
-
 pub(crate) fn seed() -> u64 {
     let given =
         std::env::vars().find(|(name, _)| name == "FAULT_SEED").map(|(_, value)| value.parse().unwrap());
     given.unwrap_or_else(|| u64::from(std::process::id()) ^ 0x5eed)
-}
-
-/// Kills one thing and starts it again.
-async fn strike(fault: &str, stack: &Stack, world: &World, services: &mut BTreeMap<&'static str, Process>) {
-    match fault {
-        "broker" => {
-            stack.kill_broker().await.unwrap();
-            stack.start_broker().await.unwrap();
-        }
-        "postgres" => {
-            stack.kill_postgres().await.unwrap();
-            stack.start_postgres().await.unwrap();
-        }
-        service => {
-            let process = services.get_mut(service).unwrap();
-            process.kill();
-            process.restart(world);
-            process.ready().await;
-        }
-    }
 }
 
 /// Publishes until an event comes through: then the subscription is on every dispatcher.
@@ -142,66 +82,6 @@ pub(crate) async fn until_subscribed(world: &World, writer: &Client, endpoint: &
         if world.receiver.events(endpoint).is_empty() { Err("none came".to_owned()) } else { Ok(()) }
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn accepted_means_kept() {
-    let seed = seed();
-    let faults = schedule(seed);
-    println!("FAULT_SEED={seed}: {faults:?}");
-    let stack = own_stack().await;
-    let mut world = World::on("kept", stack.brokers(), stack.database_url()).await;
-    world.set("KAFKA_MESSAGE_TIMEOUT_MS", "3000");
-    let mut services = BTreeMap::new();
-    for service in ["query-api", "projector", "dispatcher", "ingest"] {
-        services.insert(service, Process::start(&world, service).await);
-    }
-    let reader = world.client(services["query-api"].public);
-    let subscription = reader.subscribe_and_wait(&world.receiver.url("kept")).await;
-    let writer = world.client(services["ingest"].public);
-    until_subscribed(&world, &writer, "kept").await;
-    let accepted = Arc::new(AtomicUsize::new(0));
-    let mut publishers = JoinSet::new();
-    for publisher in 0..PUBLISHERS {
-        publishers.spawn(publish_all(writer.clone(), publisher, Arc::clone(&accepted)));
-    }
-    let step = PUBLISHERS * EACH / (faults.len() + 1);
-    for (number, fault) in faults.iter().enumerate() {
-        until("the next fault's turn", || async {
-            let count = accepted.load(Ordering::Relaxed);
-            if count >= step * (number + 1) { Ok(()) } else { Err(format!("{count} accepted")) }
-        })
-        .await;
-        println!("kill -9 {fault} after {} events", accepted.load(Ordering::Relaxed));
-        strike(fault, &stack, &world, &mut services).await;
-    }
-    let mut ledger = Ledger::default();
-    while let Some(ids) = publishers.join_next().await {
-        ledger.published.extend(ids.unwrap());
-    }
-    until("every accepted event is in the feed", || async {
-        let feed = whole_feed(&reader).await;
-        let open = ledger.published.iter().filter(|id| !feed.contains_key(*id)).count();
-        if open == 0 { Ok(()) } else { Err(format!("{open} are not")) }
-    })
-    .await;
-    until("every accepted event is delivered", || async {
-        let delivered = world.receiver.delivered("kept");
-        let open: Vec<_> = ledger.published.iter().filter(|id| !delivered.contains_key(*id)).collect();
-        if open.is_empty() { Ok(()) } else { Err(whereabouts(&world, &reader, subscription, &open).await) }
-    })
-    .await;
-    ledger.in_feed = whole_feed(&reader).await;
-    ledger.delivered = world.receiver.delivered("kept");
-    ledger.dead = 0;
-    ledger.must_close();
-    assert_eq!(ledger.published.len(), PUBLISHERS * EACH);
-    assert!(subscription > 0);
-    for process in services.values_mut() {
-        assert!(process.ended().is_none(), "a service died by itself: {}", process.log());
-    }
-    drop(services);
-    stack.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

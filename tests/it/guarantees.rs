@@ -1,6 +1,9 @@
 //! Guarantees of the design that have no file of their own: order, sick endpoints, rights, bounds.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use event::topics::DELIVERIES;
 use kafka_loop::whole;
@@ -11,32 +14,51 @@ use platform_tests::{
     wait::until,
     world::{ALL, RESOURCE, World},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::probe;
 
 /// The ids of each party's events, in the order given.
-fn by_party(events: impl Iterator<Item = serde_json::Value>) -> BTreeMap<String, Vec<String>> {
+fn by_party(events: impl Iterator<Item = Value>) -> BTreeMap<String, Vec<String>> {
     let mut parties: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let text = |event: &serde_json::Value, name: &str| event[name].as_str().unwrap().to_owned();
+    let text = |event: &Value, name: &str| event[name].as_str().unwrap().to_owned();
     for event in events.filter(|event| event["subject"].as_str().is_some_and(|s| s.starts_with("/party/"))) {
         parties.entry(text(&event, "subject")).or_default().push(text(&event, "id"));
     }
     parties
 }
 
+/// The bodies of the first requests about each event, in the order in which they came to an endpoint.
+fn first_arrivals(world: &World, endpoint: &str) -> Vec<Value> {
+    let mut seen = BTreeSet::new();
+    let received = world.receiver.events(endpoint).into_iter();
+    received.map(|request| request.json()).filter(|event| seen.insert(event["id"].to_string())).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn order() {
-    let world = World::new("order").await;
+    let mut world = World::new("order").await;
+    // Sends of one endpoint that are on their way together arrive in any order. So one at a time, and nothing is put back.
+    world.set("PUSH_IN_FLIGHT_PER_ENDPOINT", "1");
+    world.set("PUSH_QUEUE_PER_ENDPOINT", "1000000");
     let first = world.start(ALL).await;
-    let second = world.start("projector").await;
+    let (second, other_door) = (world.start("projector").await, world.start("ingest").await);
     let client = world.client(first.address());
-    client.subscribe_and_wait(&world.receiver.url("order")).await;
+    let publishers = [&first, &other_door, &first].map(|running| world.client(running.address()));
+    let mut subscriptions = Vec::new();
+    for endpoint in ["order", "fails", "fails-too"] {
+        subscriptions.push(client.subscribe_and_wait(&world.receiver.url(endpoint)).await);
+    }
     probe::changes_are_in_force(&world, &client).await;
+    // Others' retries go on all the time, and so do some of its own.
+    world.receiver.script("order", Script { next: [200, 200, 500].repeat(100).into(), ..Script::default() });
+    for endpoint in ["fails", "fails-too"] {
+        world.receiver.script(endpoint, Script { usual: 500, ..Script::default() });
+    }
     let mut published = Vec::new();
-    for n in 0..200 {
+    for n in 0..300 {
         let event = generic(&format!("{n:03}"), &format!("/party/{}", n % 5));
-        assert_eq!(client.publish(&event).await.unwrap(), 200);
+        assert_eq!(publishers[n % 3].publish(&event).await.unwrap(), 200);
         published.push(event);
     }
     let published = by_party(published.into_iter());
@@ -44,48 +66,71 @@ async fn order() {
     probe::nothing_is_left_to_push(&world).await;
     assert_eq!(by_party(client.page("0", 1_000).await.events.into_iter()), published, "the feed");
     let deliveries = whole::read(&world.kafka(), DELIVERIES).await.unwrap();
-    let deliveries = deliveries.iter().map(|record| record.value.as_deref().unwrap_or_default());
-    let deliveries = deliveries.map(|value| serde_json::from_slice(value).unwrap());
-    assert_eq!(by_party(deliveries), published, "the deliveries");
+    for id in subscriptions {
+        let own =
+            deliveries.iter().filter(|one| one.header("subscription") == Some(id.to_string().as_bytes()));
+        let own = own.map(|record| serde_json::from_slice(record.value.as_deref().unwrap()).unwrap());
+        assert_eq!(by_party(own), published, "the deliveries of subscription {id}");
+    }
+    assert_eq!(by_party(first_arrivals(&world, "order").into_iter()), published, "the first attempts");
+    let (retried, released) =
+        (world.receiver.events("order").len(), first.metric("dispatcher_released_total"));
+    assert!(retried > 300 && released > 100.0, "{retried} attempts, {released} retries in all");
+    other_door.stop().await;
     second.stop().await;
     first.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_endpoint_harms_nobody_else() {
+    const EACH: usize = 100;
+    // Sends on their way to an endpoint that has not answered yet, and to one that has.
+    const FIRST_WINDOW: usize = 4;
+    const WINDOW: usize = 32;
     let mut world = World::new("sick").await;
-    // Fewer sends at once than the sick endpoints would like to hold.
-    for (name, value) in
-        [("PUSH_IN_FLIGHT", "8"), ("PUSH_SLOW_AFTER_MS", "100"), ("PUSH_QUEUE_PER_ENDPOINT", "16")]
-    {
+    // Fewer sends at once than the sick endpoints would like to hold, and none of theirs ends by itself.
+    for (name, value) in [
+        ("PUSH_IN_FLIGHT", "8"),
+        ("PUSH_SLOW_AFTER_MS", "100"),
+        ("PUSH_TIMEOUT_MS", "3600000"),
+        ("PUSH_QUEUE_PER_ENDPOINT", "16"),
+    ] {
         world.set(name, value);
     }
     let platform = world.start(ALL).await;
     let client = world.client(platform.address());
     let names: Vec<String> = (0..10).map(|n| format!("endpoint-{n}")).collect();
+    let (sick, healthy) = names.split_at(2);
+    // One never answers a delivery; the other does at first, so that it may have many sends on their way.
+    let hangs = || Script { takes: Duration::from_secs(3_600), usual: 500, ..Script::default() };
+    world.receiver.script(&sick[0], hangs());
     for name in &names {
         client.subscribe_and_wait(&world.receiver.url(name)).await;
     }
     probe::changes_are_in_force(&world, &client).await;
-    let (sick, healthy) = names.split_at(2);
-    for name in sick {
-        let takes = Duration::from_secs(3_600);
-        world.receiver.script(name, Script { takes, ..Script::default() });
+    let have_all = async |names: &[String], count: usize| {
+        for name in names {
+            until("an endpoint has everything", || async {
+                let arrived = probe::delivered(&world, name).len();
+                if arrived == count { Ok(()) } else { Err(format!("{arrived} of {count} are at {name}")) }
+            })
+            .await;
+        }
+    };
+    for n in 0..EACH {
+        assert_eq!(client.publish(&generic(&format!("first-{n}"), "/party/1")).await.unwrap(), 200);
     }
-    for n in 0..100 {
+    have_all(&names[1..], EACH).await;
+    world.receiver.script(&sick[1], hangs());
+    for n in 0..EACH {
         assert_eq!(client.publish(&generic(&format!("{n}"), "/party/1")).await.unwrap(), 200);
     }
-    for name in healthy {
-        until("a healthy endpoint has everything", || async {
-            let count = probe::delivered(&world, name).len();
-            if count == 100 { Ok(()) } else { Err(format!("{count} are at {name}")) }
-        })
-        .await;
-    }
-    // Of what a sick endpoint cannot take, a bounded part is in hand; the rest waits on a tier.
-    for name in sick {
-        let open = world.receiver.events(name).len();
-        assert!(open <= 32, "{open} sends are open to {name}");
+    have_all(healthy, 2 * EACH).await;
+    // All that while the sick ones held what they had been sent, and that is bounded.
+    for (name, most) in [(&sick[0], FIRST_WINDOW), (&sick[1], WINDOW)] {
+        let held = world.receiver.events(name).iter().filter(|request| request.answered == 500).count();
+        assert_eq!(world.receiver.open(name), held, "a send to {name} has ended");
+        assert!(0 < held && held <= most, "{held} sends are open to {name}");
     }
     assert!(platform.metric("dispatcher_put_back_total") > 0.0);
 }

@@ -19,6 +19,7 @@ mod feed;
 mod frozen;
 mod guarantees;
 mod guard_rails;
+mod kept;
 mod kills;
 mod ladder;
 mod one_definition;

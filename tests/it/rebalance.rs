@@ -98,7 +98,7 @@ async fn joins_and_leaves(world: World) {
         })
         .await;
         let (published, in_feed) = (accepted.clone(), in_feed.clone());
-        Ledger { published, in_feed, delivered: delivered(), dead: 0 }.must_close();
+        Ledger { published, in_feed, delivered: delivered(), ..Ledger::default() }.must_close();
     }
     first.stop().await;
 }

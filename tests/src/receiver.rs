@@ -72,6 +72,31 @@ struct Endpoints {
     /// How often each event id was answered with a success, by endpoint.
     delivered: BTreeMap<String, BTreeMap<String, usize>>,
     scripts: HashMap<String, Script>,
+    open: HashMap<String, usize>,
+    most_open: usize,
+}
+
+/// A request that is not answered yet, nor given up by who sent it.
+struct Open {
+    endpoints: Arc<Mutex<Endpoints>>,
+    name: String,
+}
+
+impl Open {
+    fn new(endpoints: Arc<Mutex<Endpoints>>, name: String) -> Self {
+        {
+            let mut all = endpoints.lock().unwrap();
+            *all.open.entry(name.clone()).or_default() += 1;
+            all.most_open = all.most_open.max(all.open.values().sum());
+        }
+        Self { endpoints, name }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        *self.endpoints.lock().unwrap().open.get_mut(&self.name).unwrap() -= 1;
+    }
 }
 
 impl Endpoints {
@@ -130,6 +155,16 @@ impl Receiver {
         received.into_iter().filter(|request| !request.is_validation()).collect()
     }
 
+    /// Requests to an endpoint that are neither answered nor given up.
+    pub fn open(&self, name: &str) -> usize {
+        self.lock().open.get(name).copied().unwrap_or_default()
+    }
+
+    /// The most requests that were open at one time, to all endpoints.
+    pub fn most_open(&self) -> usize {
+        self.lock().most_open
+    }
+
     /// The validations that came to an endpoint.
     pub fn validations(&self, name: &str) -> usize {
         let endpoints = self.lock();
@@ -151,13 +186,14 @@ async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let _open = Open::new(Arc::clone(&endpoints), name.clone());
     let mut request = Received { at: Instant::now(), headers, body, answered: 200 };
     let mut script = Script::default();
     if !request.is_validation()
         && let Some(own) = endpoints.lock().unwrap().scripts.get_mut(&name)
     {
-        script = own.clone();
         request.answered = own.next.pop_front().unwrap_or(own.usual);
+        (script.takes, script.retry_after) = (own.takes, own.retry_after.clone());
     }
     let status = StatusCode::from_u16(request.answered).unwrap();
     endpoints.lock().unwrap().keep(name, request);
