@@ -27,7 +27,7 @@ use std::{sync::Arc, time::Duration};
 use access::Access;
 use event::topics::{self, TIERS};
 use kafka_loop::{
-    Budget, Journal, KafkaSettings, LedgerOptions, Producer, Source, Work, groups, open_ledger,
+    Budget, Journal, KafkaSettings, LedgerOptions, LoopError, Producer, Source, Work, groups, open_ledger,
 };
 use service::{
     lifecycle::{Lifecycle, Stage},
@@ -232,10 +232,14 @@ async fn push_from(
         tokio::select! {
             () = push.take(fresh.records, Lane::Fresh) => {}
             () = push.take(due.records, Lane::Due) => {}
+            () = push.panicked.cancelled() => {}
         }
         stop.cancel();
         push.finish().await;
         let (fresh, due) = tokio::join!(finish::ended(fresh.ended), finish::ended(due.ended));
+        if push.panicked.is_cancelled() {
+            return Err(LoopError::Thread("a part of it panicked".to_owned()).into());
+        }
         fresh.and(due)
     };
     let shown = (push.metrics.show("push", fresh.progress), push.metrics.show("due", due.progress));

@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     append::append_all,
-    caught::{Panicked, REASON, caught},
+    caught::{Panicked, REASON, caught, caught_in},
     config::PushConfig,
     matching::undecided,
     metrics::Metrics,
@@ -46,6 +46,7 @@ pub(crate) mod lane;
 mod line;
 pub(crate) mod names;
 pub(crate) mod outcome;
+mod overdue;
 mod overloads;
 pub(crate) mod permits;
 mod put_backs;
@@ -54,6 +55,7 @@ mod rights;
 mod sending;
 pub(crate) mod settled;
 pub(crate) mod sockets;
+mod validations;
 pub(crate) mod webhook_client;
 
 /// Records that are looked at together at most.
@@ -84,6 +86,8 @@ pub(crate) struct Push {
     put_backs: PutBacks,
     tasks: TaskTracker,
     cut: CancellationToken,
+    /// Something panicked that belongs to no delivery.
+    pub(crate) panicked: CancellationToken,
 }
 
 /// What a push needs from outside.
@@ -149,10 +153,12 @@ impl Push {
             put_backs,
             tasks: TaskTracker::new(),
             cut: CancellationToken::new(),
+            panicked: CancellationToken::new(),
             config,
         });
         push.run_put_backs(incoming);
         push.run_overloads(store);
+        push.run_overdue();
         push
     }
 
@@ -365,9 +371,14 @@ impl Push {
         }
     }
 
+    /// A panic in it that belongs to no delivery ends the process: somebody may wait for what it would have done.
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let cut = self.cut.clone();
-        self.tasks.spawn(async move { cut.run_until_cancelled_owned(work).await });
+        let (cut, panicked) = (self.cut.clone(), self.panicked.clone());
+        self.tasks.spawn(async move {
+            if let Some(Err(Panicked)) = cut.run_until_cancelled_owned(caught_in(work)).await {
+                panicked.cancel();
+            }
+        });
     }
 
     /// After the stop: what waits is given back, what is on its way may finish within a grace.

@@ -8,7 +8,11 @@
 //!   written in order, each with its own step of the positions, so the order of the feed is kept.
 //! * Positions only move with their rows. A batch that was written in part goes on where it stopped.
 
-use std::{collections::BTreeSet, future::Future};
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use kafka_loop::{BatchHandler, HandlerError, Producer, Record};
 use store::{Advance, Store, StoreError};
@@ -59,6 +63,12 @@ struct Item<R> {
     row: Option<R>,
 }
 
+/// The row of a record. A panic on one record is that record's: it would come again after every start.
+fn row_of<K: Kind>(record: &Record) -> Result<Option<K::Row>, Reject> {
+    let panicked = |_| Err(Reject::undecodable("a fault of the projector's own: it panicked"));
+    catch_unwind(AssertUnwindSafe(|| K::row(record))).unwrap_or_else(panicked)
+}
+
 impl<K: Kind> Projection<K> {
     /// A projection that has no positions yet.
     pub fn new(store: Store, producer: Producer, metrics: Metrics) -> Self {
@@ -77,7 +87,7 @@ impl<K: Kind> Projection<K> {
         let mut items = Vec::with_capacity(batch.len());
         let mut rejects = Vec::new();
         for record in batch.into_iter().filter(|record| !self.positions.has_passed(record)) {
-            let row = K::row(&record).unwrap_or_else(|reject| {
+            let row = row_of::<K>(&record).unwrap_or_else(|reject| {
                 rejects.push((items.len(), reject));
                 None
             });
@@ -88,8 +98,11 @@ impl<K: Kind> Projection<K> {
             .filter_map(|(index, reject)| Some((&items.get(index)?.record, reject)))
             .filter(|(record, _)| !self.parked.contains(&(record.partition, record.offset)))
             .collect();
-        self.park.all(&rejected).await?;
-        self.parked.extend(rejected.iter().map(|(record, _)| (record.partition, record.offset)));
+        let parked = &mut self.parked;
+        let note = |record: &Record| {
+            parked.insert((record.partition, record.offset));
+        };
+        self.park.all(&rejected, note).await?;
         Ok(items)
     }
 
@@ -141,7 +154,7 @@ impl<K: Kind> Projection<K> {
         };
         let place = (item.record.partition, item.record.offset);
         if !self.parked.contains(&place) {
-            self.park.all(&[(&item.record, Reject::unstorable())]).await?;
+            self.park.all(&[(&item.record, Reject::unstorable())], |_| ()).await?;
             self.parked.insert(place);
         }
         item.row = None;

@@ -23,11 +23,15 @@ impl Park {
         Self { producer, metrics }
     }
 
-    /// Parks records, all of them in flight together, and waits for the acknowledgements.
+    /// Parks records, all of them in flight together, and waits for the acknowledgements; `parked` is told of each.
     ///
     /// # Errors
     /// [`HandlerError::Transient`] when the log does not acknowledge: the batch is tried again, nothing is passed over.
-    pub async fn all(&self, rejected: &[(&Record, Reject)]) -> Result<(), HandlerError> {
+    pub async fn all(
+        &self,
+        rejected: &[(&Record, Reject)],
+        mut parked: impl FnMut(&Record),
+    ) -> Result<(), HandlerError> {
         let transient = |error: AppendError| HandlerError::Transient(error.into());
         let mut acks = Vec::with_capacity(rejected.len());
         for (record, reject) in rejected {
@@ -41,6 +45,7 @@ impl Park {
                 }
                 answer => answer.map_err(transient)?,
             };
+            parked(record);
             let reason = reject.reason.name();
             self.metrics.rejected.with_label_values(&[&*record.topic, reason]).inc();
             tracing::error!(

@@ -47,19 +47,6 @@ pub struct Report {
     pub positioned: Vec<(String, String)>,
 }
 
-/// Whether the brokers answer a metadata request.
-///
-/// # Errors
-/// [`KafkaError::Unreachable`] when they do not within `wait`.
-pub async fn answers(brokers: &str, wait: Duration) -> Result<(), KafkaError> {
-    let settings = KafkaSettings::plain(brokers, "");
-    blocking(move || {
-        let consumer: BaseConsumer = settings.client().create().map_err(setup)?;
-        consumer.fetch_metadata(None, wait).map(|_| ()).map_err(|error| unreachable(&settings, &error))
-    })
-    .await
-}
-
 /// Creates what is missing, commits start positions on what was never written, reports what differs. Safe to repeat and to run from many processes.
 ///
 /// # Errors

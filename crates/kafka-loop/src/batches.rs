@@ -101,6 +101,7 @@ pub async fn run_batches<H: BatchHandler>(
         runtime: Handle::current(),
         stop,
         collected: Collected::default(),
+        assigned: BTreeSet::new(),
         positioned: BTreeSet::new(),
         next: BTreeMap::new(),
         commit_again: None,
@@ -124,7 +125,9 @@ struct LoopState<H> {
     runtime: Handle,
     stop: CancellationToken,
     collected: Collected,
-    /// Partitions whose start the handler has said.
+    /// Partitions that came and whose start the handler has not said yet.
+    assigned: BTreeSet<Place>,
+    /// Partitions whose start the handler has said; only their records are kept.
     positioned: BTreeSet<Place>,
     /// The next offset to commit, a partition.
     next: BTreeMap<Place, i64>,
@@ -137,6 +140,7 @@ impl<H: BatchHandler> LoopState<H> {
     fn run(&mut self) -> Result<(), LoopError> {
         while !self.stop.is_cancelled() {
             self.collect(POLL)?;
+            self.position_assigned()?;
             if self.commit_again.take_if(|due| Instant::now() >= *due).is_some() {
                 self.commit();
             }
@@ -157,12 +161,25 @@ impl<H: BatchHandler> LoopState<H> {
     fn collect(&mut self, wait: Duration) -> Result<(), LoopError> {
         while !self.collected.is_full(&self.options) {
             let wait = wait.min(self.collected.left(&self.options));
-            let Some((place, record)) = self.member.poll(wait)? else { return self.on_reports() };
-            // A record that came with the report of its partition's assignment is read again from the handler's position.
-            self.keep(&place, record);
-            self.on_reports()?;
+            if !self.poll(wait)? {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// Polls once, and takes note at once of the partitions that came and went in it: a record is kept only of a partition that was
+    /// ours without a break since the handler said where it starts. Whether there was a record.
+    fn poll(&mut self, wait: Duration) -> Result<bool, LoopError> {
+        let polled = self.member.poll(wait)?;
+        self.note_reports();
+        let came = polled.is_some();
+        if let Some((place, record)) = polled
+            && self.positioned.contains(&place)
+        {
+            self.collected.push(record);
+        }
+        Ok(came)
     }
 
     /// Hands the collected batch over until it is stored, lost or the loop must end; collects the next one meanwhile.
@@ -258,23 +275,13 @@ impl<H: BatchHandler> LoopState<H> {
     fn keep_polling(&mut self, waited: Duration, room: bool) -> Result<(), LoopError> {
         if room && !self.paused {
             // A short wait: the answer is looked for between two polls.
-            if let Some((place, record)) = self.member.poll(Duration::from_millis(1))? {
-                self.keep(&place, record);
-            }
+            self.poll(Duration::from_millis(1))?;
         } else if waited > PATIENCE {
             self.paused = true;
             self.member.pause_all();
-            if let Some((place, record)) = self.member.poll(Duration::ZERO)? {
-                self.keep(&place, record);
-            }
+            self.poll(Duration::ZERO)?;
         }
         Ok(())
-    }
-
-    fn keep(&mut self, place: &Place, record: Record) {
-        if self.positioned.contains(place) {
-            self.collected.push(record);
-        }
     }
 
     fn unpause(&mut self) {
@@ -289,30 +296,46 @@ impl<H: BatchHandler> LoopState<H> {
         self.paused = true;
         while Instant::now() < until && !self.stop.is_cancelled() {
             self.member.pause_all();
-            if let Some((place, record)) = self.member.poll(Duration::from_millis(20))? {
-                self.keep(&place, record);
-            }
+            self.poll(Duration::from_millis(20))?;
         }
         self.unpause();
         Ok(())
     }
 
-    fn on_reports(&mut self) -> Result<(), LoopError> {
+    fn note_reports(&mut self) {
         for report in self.member.reports.take() {
             match report {
                 Report::Assigned(places) => {
-                    self.position(places.into_iter().map(|(topic, p)| (Arc::from(topic), p)).collect())?;
+                    let places = self.let_go(places);
+                    self.assigned.extend(places);
                 }
-                Report::CommitFailed => self.commit_again = Some(Instant::now() + BACKOFF_MIN),
                 Report::Revoked(places) => {
-                    self.collected.forget(&places.iter().map(|(_, partition)| *partition).collect());
-                    for (topic, partition) in places {
-                        let place = (Arc::from(topic), partition);
-                        self.positioned.remove(&place);
-                        self.next.remove(&place);
+                    for place in self.let_go(places) {
+                        self.assigned.remove(&place);
                     }
                 }
+                Report::CommitFailed => self.commit_again = Some(Instant::now() + BACKOFF_MIN),
             }
+        }
+    }
+
+    /// Forgets what is known of partitions that went, or that came anew.
+    fn let_go(&mut self, places: Vec<(String, i32)>) -> Vec<Place> {
+        self.collected.forget(&places.iter().map(|(_, partition)| *partition).collect());
+        let places: Vec<Place> =
+            places.into_iter().map(|(topic, partition)| (Arc::from(topic), partition)).collect();
+        for place in &places {
+            self.positioned.remove(place);
+            self.next.remove(place);
+        }
+        places
+    }
+
+    /// Starts the partitions that came, also those that come while the handler is asked.
+    fn position_assigned(&mut self) -> Result<(), LoopError> {
+        while !self.assigned.is_empty() && !self.stop.is_cancelled() {
+            let places = std::mem::take(&mut self.assigned);
+            self.position(places.into_iter().collect())?;
         }
         Ok(())
     }
@@ -358,7 +381,8 @@ impl<H: BatchHandler> LoopState<H> {
         let ours: BTreeSet<(String, i32)> = self.member.assigned();
         let starts: Vec<(String, i32, i64)> = places
             .iter()
-            .filter(|(topic, partition)| ours.contains(&(topic.to_string(), *partition)))
+            // What came anew meanwhile is positioned next.
+            .filter(|place| ours.contains(&(place.0.to_string(), place.1)) && !self.assigned.contains(*place))
             .filter_map(|(topic, partition)| {
                 let (_, offset) = starts.iter().find(|(p, _)| p == partition)?;
                 Some((topic.to_string(), *partition, *offset))

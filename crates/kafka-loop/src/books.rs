@@ -139,7 +139,7 @@ impl Marked {
         let marks = match left_out {
             Some(first) if is_restored => {
                 let before = self.earlier.iter().rev().find(|(taken, _)| *taken <= first);
-                before.map(|(_, marks)| marks.clone()).unwrap_or_default()
+                before.map_or_else(|| self.restored.clone(), |(_, marks)| marks.clone())
             }
             Some(_) | None => marks,
         };

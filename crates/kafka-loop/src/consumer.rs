@@ -71,7 +71,9 @@ impl ConsumerContext for LoopContext {
             let names = names(list);
             let places: Vec<Place> =
                 names.iter().map(|(topic, partition)| (Arc::from(topic.as_str()), *partition)).collect();
-            let points = self.reports.give_up(&places);
+            // What was lost is another's by now, who takes no commit of ours; and who lost it because the broker hangs must not wait.
+            let lost = consumer.assignment_lost();
+            let points = self.reports.give_up(&places, lost);
             self.reports.push(Report::Revoked(names));
             let points = points.iter().map(|((topic, partition), point)| (&**topic, *partition, point));
             if let Err(error) = commit(consumer, points) {

@@ -191,11 +191,6 @@ impl Producer {
         let client = self.inner.client().clone();
         client.flush(wait).map_err(|_| AppendError::Timeout)
     }
-
-    /// Records that wait for their acknowledgement.
-    pub fn in_flight(&self) -> i32 {
-        self.inner.client().in_flight_count()
-    }
 }
 
 fn make(settings: &KafkaSettings, linger_ms: &str, pulses: Pulses) -> Result<Client, KafkaError> {

@@ -3,7 +3,10 @@
 //! Read is what lies from the marks of their commits to the journal's end as it then stands; a partition without records beyond its
 //! position reads nothing. A client that gets no answers is made anew, as the loops' are: it may have forgotten its brokers.
 
-use std::sync::mpsc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::mpsc,
+};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -45,8 +48,10 @@ pub(crate) fn begin(
 ) -> Result<(), KafkaError> {
     let (settings, journal) = (settings.clone(), journal.clone());
     let work = move || {
+        let recalled = catch_unwind(AssertUnwindSafe(|| recall(&settings, &journal, &waiting)));
+        let panicked = |_| Err(KafkaError::Setup("reading the journal panicked".to_owned()));
         // A loop that has ended does not need it any more.
-        answer.send(recall(&settings, &journal, &waiting)).ok();
+        answer.send(recalled.unwrap_or_else(panicked)).ok();
     };
     let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(work);
     thread.map(drop).map_err(|error| KafkaError::Setup(error.to_string()))

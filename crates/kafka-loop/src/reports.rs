@@ -64,7 +64,7 @@ impl Reports {
             let places: Vec<Place> =
                 held.iter().map(|(topic, partition)| (Arc::from(topic.as_str()), *partition)).collect();
             revoked.release(&places);
-            // Nobody can commit it any more.
+            // The client that could commit it is gone; the journal tells the rest.
             drop(revoked.close(&places));
         }
         let mut shared = self.lock();
@@ -85,14 +85,18 @@ impl Reports {
         self.lock().revoked = Some(revoked);
     }
 
-    /// Gives partitions up: what must be committed of them. Waits for a commit that is on its way, which holds older positions.
-    pub(crate) fn give_up(&self, places: &[Place]) -> Vec<(Place, CommitPoint)> {
+    /// Gives partitions up: what must be committed of them, nothing of those that are lost. Waits for a commit that is on its way,
+    /// which holds older positions.
+    pub(crate) fn give_up(&self, places: &[Place], lost: bool) -> Vec<(Place, CommitPoint)> {
         let revoked = self.lock().revoked.clone();
         if let Some(revoked) = &revoked {
             revoked.release(places);
         }
-        self.wait_for_commit();
-        revoked.map(|revoked| revoked.close(places)).unwrap_or_default()
+        if !lost {
+            self.wait_for_commit();
+        }
+        let points = revoked.map(|revoked| revoked.close(places)).unwrap_or_default();
+        if lost { Vec::new() } else { points }
     }
 
     pub(crate) fn is_committing(&self) -> bool {

@@ -45,6 +45,7 @@ struct State {
     /// Whose next question about offsets is the last that its connection ever asks, and of how many connections.
     deaf_to: Mutex<(String, u64)>,
     silenced: watch::Sender<u64>,
+    mute: AtomicBool,
     resets: watch::Sender<u64>,
 }
 
@@ -63,6 +64,7 @@ impl Front {
             answers: AtomicU64::new(0),
             deaf_to: Mutex::default(),
             silenced,
+            mute: AtomicBool::new(false),
             resets,
         });
         let mut server = JoinSet::new();
@@ -99,6 +101,11 @@ impl Front {
     /// How many connections of [`Front::be_deaf_to`] have not come yet.
     pub fn still_to_come(&self) -> u64 {
         self.state.deaf_to().1
+    }
+
+    /// From now on nothing is answered, or all is again; the broker still gets what comes.
+    pub fn set_mute(&self, mute: bool) {
+        self.state.mute.store(mute, Ordering::Relaxed);
     }
 
     /// Nothing is answered any more on the connections that stand now; the broker still gets what comes.
@@ -183,8 +190,8 @@ async fn answers(
 ) -> io::Result<()> {
     loop {
         let frame = read_frame(&mut from).await?;
-        if silenced.has_changed().unwrap_or(false) {
-            // Until the connection is closed.
+        if silenced.has_changed().unwrap_or(false) || state.mute.load(Ordering::Relaxed) {
+            // Until the connection is closed, or all are heard again.
             continue;
         }
         let correlation = Reader(&frame).i32()?;

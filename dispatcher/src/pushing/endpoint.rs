@@ -135,6 +135,16 @@ impl<T> Endpoint<T> {
         self.lane_mut(lane).take_back()
     }
 
+    /// Takes the oldest delivery out of a lane.
+    pub(crate) fn take_front(&mut self, lane: Lane) -> Option<Waiting<T>> {
+        self.lane_mut(lane).pop()
+    }
+
+    /// The oldest delivery in a lane.
+    pub(crate) fn front(&self, lane: Lane) -> Option<&Waiting<T>> {
+        self.lane(lane).front()
+    }
+
     /// Whether nothing waits, nothing is on its way, and nothing comes back.
     pub(crate) fn is_idle(&self) -> bool {
         self.in_flight == 0 && self.fresh.is_empty() && self.due.is_empty() && self.backlog.is_none()

@@ -1,6 +1,6 @@
 //! A lane: what waits for one endpoint from one topic, in its order. Pure.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 use crate::pushing::permits::Whose;
 
@@ -18,6 +18,8 @@ pub(crate) enum Lane {
 pub(crate) struct Waiting<T> {
     /// The delivery.
     pub(crate) item: T,
+    /// Since when.
+    pub(crate) since: Instant,
     /// Its size in memory, in bytes.
     pub(crate) weight: usize,
     /// How often it was put back before.

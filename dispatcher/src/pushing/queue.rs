@@ -11,7 +11,7 @@
 //! success, so endpoints that never answered cannot take all permits.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,6 +23,7 @@ use crate::pushing::{
     line::Lines,
     outcome::Ladder,
     permits::{Class, Full, Permit, Permits, Pools, Whose},
+    validations::Validations,
 };
 
 mod room;
@@ -50,10 +51,6 @@ pub(crate) struct Limits {
 
 /// The window of an endpoint with slow sends while the slow pool is more than half full.
 const CROWDED_WINDOW: usize = 4;
-/// Validations that wait for a permit.
-const VALIDATIONS_WAIT: usize = 4_096;
-/// So many of them are looked at for one whose host and consumer hold less than their share.
-const VALIDATIONS_LOOKED_AT: usize = 256;
 /// Above this many endpoints, idle ones are forgotten, also what was known of their health.
 const REMEMBERED: usize = 65_536;
 
@@ -98,7 +95,7 @@ pub(crate) struct Queue<T> {
     permits: Permits,
     /// Unproven endpoints of these hosts take long.
     slow_hosts: HashSet<u64>,
-    validations: VecDeque<(EndpointKey, Waiting<T>)>,
+    validations: Validations<T>,
     /// Whether it is the turn of the unproven endpoints.
     unproven_first: bool,
     fresh: Load,
@@ -116,7 +113,7 @@ impl<T> Queue<T> {
             lines: Lines::default(),
             permits: Permits::new(limits.pools),
             slow_hosts: HashSet::new(),
-            validations: VecDeque::new(),
+            validations: Validations::default(),
             unproven_first: false,
             fresh: Load::default(),
             due: Load::default(),
@@ -135,7 +132,8 @@ impl<T> Queue<T> {
         now: Instant,
     ) -> Result<Number, (T, usize)> {
         if waiting.is_validation {
-            return self.offer_validation(key, waiting);
+            let refused = |waiting: Waiting<T>| (waiting.item, 0);
+            return self.validations.push(Arc::clone(key), waiting).map(|()| 0).map_err(refused);
         }
         if !self.has_room(key, lane, &waiting, now) {
             return Err((waiting.item, self.put_back(key, now)));
@@ -145,14 +143,6 @@ impl<T> Queue<T> {
         let number = self.endpoints.entry(Arc::clone(key)).or_default().push(lane, waiting);
         self.stand_in_line(key);
         Ok(number)
-    }
-
-    fn offer_validation(&mut self, key: &EndpointKey, waiting: Waiting<T>) -> Result<Number, (T, usize)> {
-        if self.validations.len() >= VALIDATIONS_WAIT {
-            return Err((waiting.item, 0));
-        }
-        self.validations.push_back((Arc::clone(key), waiting));
-        Ok(0)
     }
 
     /// A pending delivery may be sent: nothing to do for the caller. Or it may not: then it is taken out of its lane. Nothing also for
@@ -209,13 +199,10 @@ impl<T> Queue<T> {
             .or_else(|| self.next_in(Class::Slow))
     }
 
-    /// The first validation whose host and consumer do not hold their share. They are few.
     fn next_validation(&mut self) -> Option<Start<T>> {
-        let room = |waiting: &Waiting<T>| self.permits.room(Class::Validation, waiting.whose);
-        let mut candidates = self.validations.iter().enumerate().take(VALIDATIONS_LOOKED_AT);
-        let (at, _) = candidates.find(|(_, (_, waiting))| room(waiting).is_ok())?;
-        let (key, waiting) = self.validations.remove(at)?;
-        Some(Start::Send(key, self.permits.take(Class::Validation, waiting.whose), waiting.item))
+        let Self { permits, validations, .. } = self;
+        let (key, waiting) = validations.next(|whose| permits.room(Class::Validation, whose).is_ok())?;
+        Some(Start::Send(key, permits.take(Class::Validation, waiting.whose), waiting.item))
     }
 
     fn next_in(&mut self, class: Class) -> Option<Start<T>> {
@@ -343,7 +330,7 @@ impl<T> Queue<T> {
     /// Takes everything that waits, at the end.
     pub(crate) fn clear(&mut self) -> Vec<T> {
         self.lines.clear();
-        let mut left: Vec<T> = self.validations.drain(..).map(|(_, waiting)| waiting.item).collect();
+        let mut left = self.validations.clear();
         for (_, mut endpoint) in self.endpoints.drain() {
             for lane in [Lane::Fresh, Lane::Due] {
                 while let Some(waiting) = endpoint.take_back(lane) {

@@ -108,21 +108,23 @@ impl Push {
         let Going { delivery, target, question } = going;
         let key = key_of(&target.endpoint);
         let had_no_room = delivery.had_no_room();
+        let now = Instant::now();
         let waiting = Waiting {
+            since: now,
             weight: delivery.weight(),
             put_backs: delivery.headers.put_backs,
             whose: Whose::new(&key, &target.consumer),
             is_pending,
             is_validation: delivery.headers.kind == DeliveryKind::Validation,
             is_last_attempt: delivery.headers.attempt.saturating_add(1) >= MAX_ATTEMPTS,
-            item: Box::new(Ready { delivery, question, permitted: Instant::now() }),
+            item: Box::new(Ready { delivery, question, permitted: now }),
         };
         let offered = {
             let mut queue = self.queue();
             if had_no_room {
                 queue.seen_again(&key);
             }
-            queue.offer(&key, lane, waiting, Instant::now())
+            queue.offer(&key, lane, waiting, now)
         };
         match offered {
             Ok(number) => Some(number),

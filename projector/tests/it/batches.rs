@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use kafka_loop::{BatchHandler, HandlerError};
+use kafka_loop::{BatchHandler, HandlerError, Record};
 use projector::{
+    Metrics,
+    decode::Reject,
     kinds::{Attempts, Events},
-    projection::Projection,
+    projection::{Kind, Projection},
 };
-use store::{Store, StoreSettings};
+use store::{Advance, Store, StoreError, StoreSettings};
 
 use crate::harness::{World, json, records, unstorable};
 
@@ -104,4 +106,37 @@ async fn an_attempt_that_cannot_be_read_is_parked_too() {
     let parked = ("undecodable".to_owned(), "delivery-attempts".to_owned(), 0);
     assert_eq!(world.parked().await, [parked]);
     assert_eq!(world.store.positions("delivery-attempts").await.unwrap(), [(0, 1)]);
+}
+
+/// Events, but for one that cannot be read without a panic.
+struct Panics;
+
+impl Kind for Panics {
+    const TOPIC: &'static str = Events::TOPIC;
+    type Row = <Events as Kind>::Row;
+
+    fn row(record: &Record) -> Result<Option<Self::Row>, Reject> {
+        assert!(record.offset != 3, "on purpose");
+        Events::row(record)
+    }
+
+    async fn write(
+        store: &Store,
+        metrics: &Metrics,
+        rows: &[Self::Row],
+        steps: &[Advance],
+    ) -> Result<(), StoreError> {
+        Events::write(store, metrics, rows, steps).await
+    }
+}
+
+#[tokio::test]
+async fn a_record_on_which_reading_panics_is_parked_alone() {
+    let world = World::with_topics().await;
+    let metrics = World::metrics();
+    let mut events = Projection::<Panics>::new(world.store.clone(), world.producer.clone(), metrics);
+    events.positions(vec![(0, 0)]).await.unwrap();
+    events.handle(records(0, &values(0, 6))).await.unwrap();
+    assert_eq!(world.ids().await, ["0", "1", "2", "4", "5"]);
+    assert_eq!(world.parked().await, [("undecodable".to_owned(), "events".to_owned(), 3)]);
 }

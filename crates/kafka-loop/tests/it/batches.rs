@@ -2,12 +2,23 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use event::topics;
-use kafka_loop::{BatchHandler, BatchOptions, HandlerError, Record, admin, groups, run_batches};
+use kafka_loop::{
+    BatchHandler, BatchOptions, HandlerError, KafkaSettings, Outgoing, Producer, Record, admin, groups,
+    run_batches,
+};
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{WAIT, number, platform, publish};
@@ -140,4 +151,95 @@ async fn who_takes_a_partition_over_commits_where_it_starts_so_that_no_lag_is_sh
     };
     let (ended, ()) = tokio::time::timeout(WAIT, async { tokio::join!(run, watch) }).await.unwrap();
     ended.unwrap();
+}
+
+/// What stores does not answer until it is back; then as [`Memory`] without its faults.
+#[derive(Clone, Default)]
+struct Away {
+    stored: Arc<Mutex<BTreeMap<i32, i64>>>,
+    is_back: Arc<AtomicBool>,
+    /// Partitions that were asked for.
+    asked: Arc<Mutex<Vec<i32>>>,
+}
+
+impl BatchHandler for Away {
+    async fn positions(&mut self, oldest: Vec<(i32, i64)>) -> Result<Vec<(i32, i64)>, HandlerError> {
+        self.asked.lock().unwrap().extend(oldest.iter().map(|(partition, _)| *partition));
+        let stored = self.stored.lock().unwrap();
+        Ok(oldest.into_iter().map(|(p, start)| (p, *stored.get(&p).unwrap_or(&start))).collect())
+    }
+
+    async fn handle(&mut self, batch: Vec<Record>) -> Result<(), HandlerError> {
+        if !self.is_back.load(Ordering::Relaxed) {
+            return Err(HandlerError::Transient(anyhow::anyhow!("away")));
+        }
+        let mut stored = self.stored.lock().unwrap();
+        for record in &batch {
+            let expected = stored.entry(record.partition).or_insert(0);
+            assert_eq!(*expected, record.offset, "a record was left out or came twice");
+            *expected += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The members of the projector's group, once it is settled.
+fn members(settings: &KafkaSettings) -> Option<usize> {
+    let asker: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", &settings.brokers).create().unwrap();
+    let group = settings.group(groups::PROJECTOR);
+    let list = asker.fetch_group_list(Some(&group), Duration::from_secs(5)).ok()?;
+    let found = list.groups().first()?;
+    (found.state() == "Stable").then(|| found.members().len())
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let end = Instant::now() + WAIT;
+    while !tokio::task::block_in_place(&holds) {
+        assert!(Instant::now() < end, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_goes_and_comes_while_a_batch_waits_leaves_no_hole() {
+    let settings = platform("goes-and-comes", 2).await;
+    let producer = Producer::new(&settings).unwrap();
+    let publish = async |count: usize| {
+        for n in 0..count * 2 {
+            let partition = Some(i32::try_from(n % 2).unwrap());
+            let out = Outgoing { topic: topics::EVENTS, partition, key: b"k", value: b"v", headers: &[] };
+            producer.send(out).await.unwrap();
+        }
+    };
+    let options = BatchOptions {
+        group: groups::PROJECTOR,
+        topic: topics::EVENTS,
+        max_records: 60,
+        max_bytes: 1 << 20,
+        max_wait: Duration::from_millis(10),
+        stalled_after: WAIT,
+    };
+    let (first, stop) = (Away::default(), CancellationToken::new());
+    let mut running = JoinSet::new();
+    let run = |handler: Away, stop: CancellationToken| {
+        let (settings, options) = (settings.clone(), options.clone());
+        async move { run_batches(&settings, &options, handler, stop).await }
+    };
+    running.spawn(run(first.clone(), stop.clone()));
+    until("both are its own", || first.asked.lock().unwrap().len() == 2).await;
+    publish(5).await;
+    let (second, leaves) = (Away::default(), CancellationToken::new());
+    let mut other = JoinSet::new();
+    other.spawn(run(second.clone(), leaves.clone()));
+    until("a second one has taken one over", || second.asked.lock().unwrap().len() == 1).await;
+    publish(5).await;
+    leaves.cancel();
+    other.join_next().await.unwrap().unwrap().unwrap();
+    until("the first has both again", || members(&settings) == Some(1)).await;
+    publish(60).await;
+    first.is_back.store(true, Ordering::Relaxed);
+    until("all is stored", || first.stored.lock().unwrap().values().all(|next| *next == 70)).await;
+    stop.cancel();
+    running.join_next().await.unwrap().unwrap().unwrap();
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::Queue;
 use crate::pushing::{
-    endpoint::EndpointKey,
+    endpoint::{Endpoint, EndpointKey},
     lane::{Lane, Load, Waiting},
 };
 
@@ -17,6 +17,10 @@ const HELD: Duration = Duration::from_secs(15);
 const SHARE: usize = 8;
 /// Who was put back so often finds more room, so that it comes to an end.
 const OFTEN: u32 = 6;
+/// So long a delivery stands in a lane at most.
+const STANDS: Duration = Duration::from_secs(600);
+/// So many that have stood for longer are put back together at most.
+const OVERDUE: usize = 4_096;
 /// At most so many times the room of others.
 const MORE_ROOM: u32 = 16;
 /// A lane that holds so many times its bound gives back: its endpoint has become slower.
@@ -59,6 +63,31 @@ impl<T> Queue<T> {
                 self.load_mut(lane).take(waiting.weight);
                 given.push((waiting.item, self.put_back(key, now)));
             }
+        }
+        given
+    }
+
+    /// What has stood in a lane for too long, and the tier of each.
+    pub(crate) fn overdue(&mut self, now: Instant) -> Vec<(T, usize)> {
+        let before = |waiting: &Waiting<T>| now.saturating_duration_since(waiting.since) >= STANDS;
+        let is_overdue = |endpoint: &Endpoint<T>| {
+            [Lane::Fresh, Lane::Due].into_iter().any(|lane| endpoint.front(lane).is_some_and(before))
+        };
+        let found = self.endpoints.iter().filter(|(_, endpoint)| is_overdue(endpoint));
+        let keys: Vec<EndpointKey> = found.map(|(key, _)| Arc::clone(key)).take(OVERDUE).collect();
+        let mut given = Vec::new();
+        for key in keys {
+            for lane in [Lane::Fresh, Lane::Due] {
+                while given.len() < OVERDUE
+                    && let Some(endpoint) = self.endpoints.get_mut(&key)
+                    && endpoint.front(lane).is_some_and(before)
+                    && let Some(waiting) = endpoint.take_front(lane)
+                {
+                    self.load_mut(lane).take(waiting.weight);
+                    given.push((waiting.item, self.put_back(&key, now)));
+                }
+            }
+            self.stand_in_line(&key);
         }
         given
     }

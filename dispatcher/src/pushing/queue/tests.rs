@@ -24,6 +24,7 @@ fn waiting(name: &str, item: u32) -> Waiting<u32> {
     let whose = Whose::new(name, &item.to_string());
     Waiting {
         item,
+        since: Instant::now(),
         weight: 10,
         put_backs: 0,
         whose,
@@ -228,6 +229,47 @@ fn validations_start_whatever_else_is_on_its_way_and_tell_nothing_of_their_endpo
     finish(&mut queue, &sent[0], true, Duration::ZERO);
     assert_eq!(items(&start_all(&mut queue)), [1]);
     assert_eq!(queue.class_of(&key("a"), 0), Class::Unproven, "a validation does not count");
+}
+
+#[test]
+fn a_consumer_with_many_validations_or_hosts_that_hang_holds_up_its_own_alone() {
+    let mut queue = Queue::new(LIMITS);
+    let validation = |host: u32, consumer: &str, item| {
+        let name = format!("https://host{host}/");
+        let whose = Whose::new(&name, consumer);
+        (name, Waiting { is_validation: true, whose, ..waiting("", item) })
+    };
+    let mut offered = 0;
+    for item in 0..1_000 {
+        let (name, waiting) = validation(item, "many", item);
+        offered += usize::from(offer_one(&mut queue, &name, Lane::Fresh, waiting));
+    }
+    assert_eq!(offered, 32, "what is beyond is put back");
+    let hanging = start_all(&mut queue);
+    assert_eq!(hanging.len(), 1, "an eighth of eight for one consumer");
+    let (name, waiting) = validation(5_000, "few", 5_000);
+    assert!(offer_one(&mut queue, &name, Lane::Fresh, waiting));
+    assert_eq!(items(&start_all(&mut queue)), [5_000], "who comes later does not wait for them");
+    finish(&mut queue, &hanging[0], false, Duration::ZERO);
+    assert_eq!(start_all(&mut queue).len(), 1);
+    assert_eq!(queue.clear().len(), 30);
+}
+
+#[test]
+fn what_has_stood_in_a_lane_for_long_is_put_back_and_what_came_later_stays() {
+    let mut queue = Queue::new(LIMITS);
+    assert_eq!(offer(&mut queue, "a", 0..8), 8);
+    let sent = start_all(&mut queue);
+    let left = 8 - u32::try_from(sent.len()).unwrap();
+    let later = Instant::now() + Duration::from_secs(601);
+    let young = Waiting { since: later, ..waiting("a", 100) };
+    assert!(queue.offer(&key("a"), Lane::Fresh, young, later).is_ok());
+    assert!(queue.overdue(Instant::now()).is_empty());
+    let overdue: Vec<u32> = queue.overdue(later).into_iter().map(|(item, _)| item).collect();
+    assert_eq!(overdue, (8 - left..8).collect::<Vec<u32>>());
+    assert_eq!(queue.load(Lane::Fresh).count, 1);
+    finish(&mut queue, &sent[0], true, Duration::ZERO);
+    assert_eq!(items(&start_all(&mut queue)), [100]);
 }
 
 #[test]
