@@ -38,6 +38,7 @@ pub mod query;
 pub mod recent;
 pub mod room;
 pub mod router;
+pub mod rules;
 pub mod seed_feed;
 pub mod subscriptions;
 pub mod validation;

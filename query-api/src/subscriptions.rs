@@ -24,7 +24,8 @@ use crate::{
     config::{PERSON_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX},
     error::Refusal,
     router::{PathParts, SaysJson},
-    wish::{Asker, Kind, NO_CONSUMER, NO_SUBJECT, Wish},
+    rules::{Asker, Kind, NO_CONSUMER, NO_SUBJECT},
+    wish::Wish,
 };
 
 /// Whether the deletion is in force on every dispatcher, and its position.

@@ -349,32 +349,47 @@ async fn an_app_event_is_in_the_feeds_of_its_app_and_of_its_party() {
     platform.stop().await;
 }
 
-/// The table as it must stand in the docs.
-fn settings_table() -> String {
+/// The table as it must stand in the docs: names, shapes and defaults as the code has them, what each does as `written` says.
+fn settings_table(written: &str) -> String {
     let env = Env::from_pairs([]);
     LogSettings::from_env(&env);
     let Ok(settings) = Settings::from_env(&env) else { panic!("a default is no valid value") };
     let mut text = "# Settings\n\n\
         Environment variables; all of them are read once at start, and all mistakes are reported together (exit code 64).\n\
-        An empty variable counts as not set. Written by a test: `UPDATE_DOCS=1 cargo test -p platform-tests settings`.\n\n\
-        | name | shape | default |\n|---|---|---|\n"
+        An empty variable counts as not set. Names, shapes and defaults are written by a test, which keeps the last column:\n\
+        `UPDATE_DOCS=1 cargo test -p platform-tests settings`.\n\n\
+        | name | shape | default | what it does, and when to change it |\n|---|---|---|---|\n"
         .to_owned();
     for setting in settings.table {
         let default =
             if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
-        writeln!(text, "| `{}` | {} | {default} |", setting.name, setting.shape).unwrap();
+        let says = said_of(written, setting.name);
+        writeln!(text, "| `{}` | {} | {default} | {says} |", setting.name, setting.shape).unwrap();
     }
     text
 }
 
+/// The last column of a setting's row; empty where there is none yet.
+fn said_of<'a>(written: &'a str, name: &str) -> &'a str {
+    let row = written.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap_or_default();
+    row.trim_end_matches(" |").split(" | ").nth(3).unwrap_or_default()
+}
+
 #[test]
-fn the_table_of_settings_in_the_docs_is_that_of_the_code() {
+fn the_table_of_settings_in_the_docs_is_that_of_the_code_and_says_what_each_does() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");
-    let table = settings_table();
+    let written = fs::read_to_string(&file).unwrap_or_default();
+    let table = settings_table(&written);
     if Env::process().text("UPDATE_DOCS", "") == "1" {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, &table).unwrap();
+    } else {
+        assert!(
+            written == table,
+            "docs/settings.md is not what the code says; write it anew with UPDATE_DOCS=1"
+        );
     }
-    let written = fs::read_to_string(&file).unwrap_or_default();
-    assert!(written == table, "docs/settings.md is not what the code says; write it anew with UPDATE_DOCS=1");
+    let names = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let silent: Vec<&str> = names.filter(|name| said_of(&table, name).len() < 30).collect();
+    assert!(silent.is_empty(), "the last column must say what it does, and when to change it: {silent:?}");
 }
