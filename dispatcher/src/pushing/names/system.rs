@@ -112,17 +112,18 @@ impl Sources {
     }
 
     async fn look_up(&self, host: &str) -> Result<Found, NoAddress> {
-        if let Some(addresses) = self.in_hosts(host) {
+        // The host of a URL is ASCII; with underscores, which the rules for new names do not allow and people have.
+        let name = Name::from_ascii(host).map_err(|_| NoAddress::Unknown)?;
+        if let Some(addresses) = self.in_hosts(&name) {
             return Ok(Found { addresses, holds: KEPT_MAX });
         }
-        let found = self.dns.lookup_ip(host).await.map_err(|_| NoAddress::Unknown)?;
+        let found = self.dns.lookup_ip(name).await.map_err(|_| NoAddress::Unknown)?;
         let holds = found.valid_until().saturating_duration_since(std::time::Instant::now());
         Ok(Found { addresses: found.iter().collect(), holds })
     }
 
     /// What the file says of a host, if anything; then nobody else is asked.
-    fn in_hosts(&self, host: &str) -> Option<Arc<[IpAddr]>> {
-        let name = Name::from_utf8(host).ok()?;
+    fn in_hosts(&self, name: &Name) -> Option<Arc<[IpAddr]>> {
         let of_kind = |kind| self.hosts.lookup_static_host(&Query::query(name.clone(), kind));
         let found = [RecordType::A, RecordType::AAAA].into_iter().filter_map(of_kind);
         let addresses: Vec<IpAddr> = found
@@ -195,11 +196,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn this_machine_is_known_without_asking_anybody() {
+        let names = SystemNames::default();
+        for host in ["localhost", "LOCALHOST.", "hooks.localhost"] {
+            let found = names.look_up(host.to_owned()).await.unwrap();
+            assert!(!found.addresses.is_empty(), "{host}");
+            assert!(found.addresses.iter().all(IpAddr::is_loopback), "{host}: {:?}", found.addresses);
+        }
+    }
+
+    #[tokio::test]
     async fn dns_is_asked_below_the_search_domains_too_and_tells_how_long_it_holds() {
         let mut tasks = JoinSet::new();
-        let server = name_server("hooks.branch.inner.example.", 17, &mut tasks).await;
+        let server = name_server("hooks_1.branch.inner.example.", 17, &mut tasks).await;
         let sources = sources(server, "");
-        for host in ["hooks.branch", "hooks.branch.inner.example", "hooks.branch.inner.example."] {
+        for host in ["hooks_1.branch", "hooks_1.branch.inner.example", "hooks_1.branch.inner.example."] {
             let found = sources.look_up(host).await.unwrap();
             let expected: [IpAddr; 1] = ["93.184.216.34".parse().unwrap()];
             assert_eq!(&*found.addresses, expected.as_slice(), "{host}");
