@@ -9,6 +9,7 @@
 
 mod approved;
 mod behind;
+mod bounds;
 mod callers;
 mod changes;
 mod compose;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use altinn_events::{platform::Platform, settings::Settings};
 use kafka_loop::{KafkaSettings, Producer};
 use local_altinn::{LocalAltinn, Options};
-use service::env::Env;
+use service::{env::Env, prometheus::proto::Metric};
 use store::{Store, StoreSettings};
 
 use crate::{client::Client, receiver::Receiver};
@@ -137,15 +137,20 @@ impl Running {
 
     /// The value of a metric, summed over its labels.
     pub fn metric(&self, name: &str) -> f64 {
+        self.sum(name, |_| true)
+    }
+
+    /// The value of a metric, summed over the series that have a label of this value.
+    pub fn metric_of(&self, name: &str, label: &str) -> f64 {
+        self.sum(name, |metric| metric.get_label().iter().any(|pair| pair.value() == label))
+    }
+
+    fn sum(&self, name: &str, is_wanted: impl Fn(&Metric) -> bool) -> f64 {
         let families = self.platform().registry.gather();
-        let family = families.iter().find(|family| family.name() == name);
-        family.map_or(0.0, |family| {
-            family
-                .get_metric()
-                .iter()
-                .map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
-                .sum()
-        })
+        let metrics =
+            families.iter().filter(|family| family.name() == name).flat_map(|family| family.get_metric());
+        let value = |metric: &Metric| metric.get_counter().get_value() + metric.get_gauge().get_value();
+        metrics.filter(|metric| is_wanted(metric)).map(value).sum()
     }
 
     /// Stops in order; fails the test when a part had died or had to be cut.
