@@ -5,26 +5,25 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
     str::FromStr,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use axum::{
-    Router, ServiceExt,
+    Router,
     extract::Request,
     middleware::from_fn,
     response::{IntoResponse, Response},
-    serve::ListenerExt,
 };
 use http::{HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
-use service::{problem::Problem, trace};
+use service::{
+    doors::{self, Door},
+    problem::Problem,
+    trace,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower::{
-    Layer, ServiceExt as _,
-    util::{MapRequestLayer, MapResponseLayer},
-};
+use tower::{ServiceExt, util::MapResponseLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// How long a client should wait for services that have not begun.
@@ -82,18 +81,23 @@ async fn not_begun() -> Problem {
 /// Serves `routes` on `listener` until `stop`, then finishes the requests in hand.
 ///
 /// # Errors
-/// When the listener fails.
-pub async fn serve(listener: TcpListener, routes: Routes, stop: CancellationToken) -> anyhow::Result<()> {
-    let present = Router::new().fallback(move |request: Request| routes.now().oneshot(request));
-    let service = MapRequestLayer::new(normalise).layer(present);
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
+/// As [`doors::serve`].
+pub async fn serve(
+    listener: TcpListener,
+    door: Door,
+    routes: Routes,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let answer = move |request: Request| {
+        let answer = routes.now().oneshot(normalise(request));
+        async move {
+            match answer.await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
         }
-    });
-    let make = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
-    axum::serve(listener, make).with_graceful_shutdown(stop.cancelled_owned()).await?;
-    Ok(())
+    };
+    doors::serve(listener, door, answer, stop).await
 }
 
 /// The routes with what every one of them has: a problem where there is no such path or method, and where we fail; refusals carry the

@@ -9,6 +9,7 @@ use axum::Router;
 use event::topics::Topics;
 use kafka_loop::{Clients, Producer, admin};
 use service::{
+    doors::{Door, DoorMetrics},
     lifecycle::{Lifecycle, Stage},
     prometheus::Registry,
     telemetry::chain,
@@ -70,6 +71,10 @@ impl Platform {
         let (public_at, admin_at) = (public.local_addr()?, admin.local_addr()?);
         let (services, producer) = (settings.services.clone(), Producer::new(&settings.kafka)?);
         let access = Access::new(&settings.access)?;
+        let doors = DoorMetrics::new(&registry)?;
+        let admin_door = Door { settings: settings.doors.for_operators(), metrics: doors.port("admin") };
+        let public_door = Door { settings: settings.doors.clone(), metrics: doors.port("public") };
+        let connections_max = settings.doors.connections_max;
         let parts = Parts {
             settings,
             life: life.clone(),
@@ -81,14 +86,14 @@ impl Platform {
         let admin_routes = Routes::all(service::admin::router(registry.clone(), life.clone()));
         // It answers when every condition of readiness is known, and until the end, so that a probe can see the stop.
         let served = admin_routes.clone();
-        life.spawn(Stage::Output, "admin port", |stop| facade::serve(admin, served, stop));
+        life.spawn(Stage::Output, "admin port", |stop| facade::serve(admin, admin_door, served, stop));
         let has_http = services.has_http();
         if has_http {
             let served = routes.clone();
-            life.spawn(Stage::Http, "public port", |stop| facade::serve(public, served, stop));
+            life.spawn(Stage::Http, "public port", |stop| facade::serve(public, public_door, served, stop));
         }
         tracing::info!(
-            services = ?services.0, public = has_http.then(|| public_at.to_string()), admin = %admin_at,
+            services = ?services.0, public = has_http.then(|| public_at.to_string()), admin = %admin_at, connections_max,
             "the platform runs"
         );
         let public = has_http.then_some(public_at);

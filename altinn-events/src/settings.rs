@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, net::SocketAddr, str::FromStr};
 
 use access::AccessSettings;
 use kafka_loop::{KafkaSettings, admin::TopicOverrides};
-use service::env::{ConfigError, Env, Setting};
+use service::{
+    doors::DoorSettings,
+    env::{ConfigError, Env, Setting},
+};
 use store::StoreSettings;
 
 /// One of the four services.
@@ -76,6 +79,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The address of `/livez`, `/readyz`, `/metrics`.
     pub admin_listen: SocketAddr,
+    /// The bounds of the public port.
+    pub doors: DoorSettings,
     /// Whether to run the migrations at start.
     pub migrate: bool,
     /// Whether to create or check the topics at start.
@@ -131,6 +136,7 @@ impl Settings {
         if replication < 1 {
             env.mistake("TOPIC_REPLICATION", "must be at least 1; example: 3");
         }
+        let access = AccessSettings::from_env(env);
         Self {
             services: env.parsed(
                 "SERVICES",
@@ -147,7 +153,8 @@ impl Settings {
             },
             kafka: KafkaSettings::from_env(env),
             store: StoreSettings::from_env(env),
-            access: AccessSettings::from_env(env),
+            doors: DoorSettings::from_env(env, &access.trusted_proxies),
+            access,
             ingest: ingest::Config::from_env(env),
             projector: projector::Config::from_env(env),
             dispatcher: dispatcher::Config::from_env(env),

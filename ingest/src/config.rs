@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use event::resource::AppsDomain;
-use service::env::Env;
+use service::{doors, env::Env};
 
-/// Bytes of request bodies in hand below which one full batch would never be let in.
-const IN_FLIGHT_BYTES_MIN: usize = 2 * 1024 * 1024;
+use crate::body::BATCH_MAX;
+
+/// Bytes of request bodies in hand, of which a publisher may have a part, below which one full batch would never be let in.
+const IN_FLIGHT_BYTES_MIN: usize = 2 * BATCH_MAX;
 
 /// Settings of ingest.
 #[derive(Clone, Debug)]
@@ -15,6 +17,8 @@ pub struct Config {
     pub apps_domain: AppsDomain,
     /// Bytes of request bodies in hand at once, over all publishers; beyond it the answer is 503.
     pub in_flight_bytes: usize,
+    /// Bytes of request bodies of one publisher in hand at once; beyond it the answer is 429.
+    pub in_flight_bytes_per_publisher: usize,
     /// Requests of one publisher in hand at once; beyond it the answer is 429.
     pub in_flight_per_publisher: usize,
     /// Longest wait for the log's acknowledgement before the answer is 503.
@@ -24,18 +28,24 @@ pub struct Config {
 }
 
 impl Config {
-    /// `APPS_DOMAIN`, `INGEST_IN_FLIGHT_BYTES`, `INGEST_IN_FLIGHT_PER_PUBLISHER`, `INGEST_ACK_TIMEOUT_MS`, `INGEST_BODY_TIMEOUT_MS`.
+    /// `APPS_DOMAIN`, `INGEST_IN_FLIGHT_BYTES`, `INGEST_IN_FLIGHT_BYTES_PER_PUBLISHER`, `INGEST_IN_FLIGHT_PER_PUBLISHER`,
+    /// `INGEST_ACK_TIMEOUT_MS`, `HTTP_BODY_TIMEOUT_MS`.
     pub fn from_env(env: &Env) -> Self {
         let config = Self {
             apps_domain: env.parsed("APPS_DOMAIN", "a domain", "apps.altinn.no"),
             in_flight_bytes: env.parsed("INGEST_IN_FLIGHT_BYTES", "bytes as a whole number", "67108864"),
+            in_flight_bytes_per_publisher: env.parsed(
+                "INGEST_IN_FLIGHT_BYTES_PER_PUBLISHER",
+                "bytes as a whole number",
+                "16777216",
+            ),
             in_flight_per_publisher: env.parsed(
                 "INGEST_IN_FLIGHT_PER_PUBLISHER",
                 "a whole number above 0",
                 "512",
             ),
             ack_timeout: env.duration_ms("INGEST_ACK_TIMEOUT_MS", 6_000),
-            body_timeout: env.duration_ms("INGEST_BODY_TIMEOUT_MS", 10_000),
+            body_timeout: doors::body_timeout(env),
         };
         config.check(env);
         config
@@ -47,11 +57,17 @@ impl Config {
         {
             env.mistake("INGEST_IN_FLIGHT_BYTES", "is not between 2097152 and 4294967295; example: 67108864");
         }
+        if self.in_flight_bytes_per_publisher < BATCH_MAX {
+            env.mistake(
+                "INGEST_IN_FLIGHT_BYTES_PER_PUBLISHER",
+                "is below 1048576: no batch would be let in; example: 16777216",
+            );
+        }
         if self.in_flight_per_publisher == 0 {
             env.mistake("INGEST_IN_FLIGHT_PER_PUBLISHER", "is 0; nobody could ever publish; example: 512");
         }
-        if self.ack_timeout.is_zero() || self.body_timeout.is_zero() {
-            env.mistake("INGEST_ACK_TIMEOUT_MS, INGEST_BODY_TIMEOUT_MS", "one is 0; example: 6000");
+        if self.ack_timeout.is_zero() {
+            env.mistake("INGEST_ACK_TIMEOUT_MS", "is 0; example: 6000");
         }
     }
 }
@@ -69,10 +85,11 @@ mod tests {
         let env = Env::from_pairs([
             ("APPS_DOMAIN", "a b"),
             ("INGEST_IN_FLIGHT_BYTES", "1"),
+            ("INGEST_IN_FLIGHT_BYTES_PER_PUBLISHER", "1"),
             ("INGEST_IN_FLIGHT_PER_PUBLISHER", "0"),
             ("INGEST_ACK_TIMEOUT_MS", "0"),
         ]);
         Config::from_env(&env);
-        assert_eq!(env.finish().map_err(|error| error.0.len()), Err(4));
+        assert_eq!(env.finish().map_err(|error| error.0.len()), Err(5));
     }
 }

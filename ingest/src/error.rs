@@ -58,7 +58,7 @@ pub(crate) enum Refusal {
     ForbiddenItems(Vec<usize>),
     #[error("too many requests are in hand")]
     Busy,
-    #[error("too many requests of this publisher are in hand")]
+    #[error("too many requests of this publisher, or too large ones, are in hand")]
     PublisherBusy,
     #[error("nobody can tell now whether the publisher may publish this")]
     RightsUnknown,

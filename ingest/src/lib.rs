@@ -57,7 +57,7 @@ impl Ingest {
     ) -> Result<Self, prometheus::Error> {
         let metrics = Metrics::new();
         metrics.register(registry)?;
-        let limits = Limits::new(config.in_flight_bytes, config.in_flight_per_publisher);
+        let limits = Limits::new(&config, metrics.in_flight_bytes.clone());
         Ok(Self { inner: Arc::new(Inner { config, producer, access, limits, metrics }) })
     }
 }

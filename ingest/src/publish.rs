@@ -6,13 +6,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use event::{Draft, Event, Micros, Violations, subject};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use service::json;
 
 use crate::{
     Ingest, append, batch, binary, body,
     error::{AppRefusal, Refusal},
-    limits::Seat,
+    limits::{self, Seat},
     mode::{AppJson, Mode, SeedMode},
     normalise::{self, Server},
     parties, rights,
@@ -25,7 +25,7 @@ pub(crate) async fn generic(
     Publisher(caller): Publisher,
     request: Request,
 ) -> Result<StatusCode, Refusal> {
-    let seat = ingest.seat(&caller)?;
+    let seat = ingest.seat(&caller, mode, request.headers())?;
     let events = ingest.read(mode, request, Event::parse, Draft::validate).await?;
     rights::check(&ingest.inner.access, &caller, &events, |_| false).await?;
     ingest.append(&events).await?;
@@ -40,7 +40,7 @@ pub(crate) async fn seed(
     Publisher(caller): Publisher,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let seat = ingest.seat(&caller)?;
+    let seat = ingest.seat(&caller, mode, request.headers())?;
     let server = ingest.server();
     let complete = |draft: Draft| normalise::seed(draft, &server);
     let events = ingest.read(mode, request, |json| complete(Draft::parse(json)?), complete).await?;
@@ -61,7 +61,7 @@ pub(crate) async fn app(
     AppPublisher { caller, app }: AppPublisher,
     request: Request,
 ) -> Result<Response, AppRefusal> {
-    let seat = ingest.seat(&caller)?;
+    let seat = ingest.seat(&caller, Mode::Structured, request.headers())?;
     let server = ingest.server();
     let read = |json: &[u8]| normalise::app(&Draft::parse(json)?, &server);
     let events = ingest.read(Mode::Structured, request, read, Draft::validate).await?;
@@ -82,13 +82,13 @@ impl Ingest {
         }
     }
 
-    /// A place among the publisher's requests. The app is the publisher, whoever uses it.
-    fn seat(&self, caller: &Caller) -> Result<Seat, Refusal> {
+    /// A place for a request whose body is not read yet. The app is the publisher, whoever uses it.
+    fn seat(&self, caller: &Caller, mode: Mode, headers: &HeaderMap) -> Result<Seat, Refusal> {
         let name = match &caller.platform {
             Some(app) => format!("{}/{}", app.issuer, app.app),
             None => caller.consumer().unwrap_or_default(),
         };
-        self.inner.limits.seat(name)
+        self.inner.limits.seat(name, limits::weight(headers, mode.body_max()))
     }
 
     /// Reads the body and makes events of it: `parse` from JSON, `complete` from the headers and body of binary mode.

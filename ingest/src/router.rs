@@ -2,7 +2,7 @@
 
 use axum::{Router, middleware, routing::post};
 
-use crate::{Ingest, limits, metrics, publish};
+use crate::{Ingest, metrics, publish};
 
 /// The three ways to publish. Paths come normalised: no doubled slash, none at the end.
 pub fn router(ingest: Ingest) -> Router {
@@ -10,7 +10,6 @@ pub fn router(ingest: Ingest) -> Router {
         .route("/events", post(publish::seed))
         .route("/events/api/v1/events", post(publish::generic))
         .route("/events/api/v1/app", post(publish::app))
-        .route_layer(middleware::from_fn_with_state(ingest.clone(), limits::admit))
         .route_layer(middleware::from_fn_with_state(ingest.clone(), metrics::observe))
         .with_state(ingest)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use event::{address::AddressPolicy, resource::AppsDomain};
-use service::env::Env;
+use service::{doors, env::Env};
 use url::Url;
 
 /// The query-api's settings.
@@ -31,6 +31,8 @@ pub struct Config {
     pub head_poll: Duration,
     /// Age at which a validation that was not answered is sent again.
     pub validation_again: Duration,
+    /// Longest wait for the whole body of a request before the answer is 408.
+    pub body_timeout: Duration,
     /// How often a validation is sent in all.
     pub validations_max: i32,
 }
@@ -75,6 +77,7 @@ impl Config {
             waiters_per_caller: env.parsed("FEED_WAITERS_PER_CALLER", "a whole number", "1000"),
             head_poll: env.duration_ms("FEED_HEAD_POLL_MS", 20),
             validation_again: env.duration_ms("VALIDATION_AGAIN_MS", 30_000),
+            body_timeout: doors::body_timeout(env),
             validations_max: env.parsed("VALIDATIONS_MAX", "a whole number from 1", "10"),
         }
     }

@@ -48,6 +48,8 @@ pub enum Refusal {
     Encoding(UnknownEncoding),
     /// The body is larger than this many bytes. 413.
     TooLarge(usize),
+    /// The body did not arrive in time. 408.
+    BodyTooSlow,
     /// The body broke off. 400.
     BodyBroken,
     /// The body is not what its encoding says. 400.
@@ -129,6 +131,8 @@ impl Refusal {
             }
             Self::TooLarge(most) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large")
                 .detail(format!("The body may have {most} bytes.")),
+            Self::BodyTooSlow => Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow")
+                .detail("The body did not arrive in time."),
             Self::BodyBroken => {
                 Problem::new(StatusCode::BAD_REQUEST, "body-broken").detail("The body did not arrive whole.")
             }

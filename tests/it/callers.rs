@@ -25,7 +25,7 @@ use service::env::Env;
 
 const PERSON: i64 = 50_001_337;
 const GUID: &str = "7f20ad9e-4a75-4be4-a4d7-2f4b4e2a5c7b";
-const ALL_SCOPES: [&str; 4] = [
+pub(crate) const ALL_SCOPES: [&str; 4] = [
     "altinn:events.publish",
     "altinn:events.subscribe",
     "altinn:serviceowner",
@@ -53,10 +53,10 @@ const CALLERS: [&str; 14] = [
 ];
 
 /// A route, and a request to it that is right in everything but its caller.
-type Row = (Method, &'static str, String, Value);
+pub(crate) type Row = (Method, &'static str, String, Value);
 
 /// `{id}` in a path is a subscription of the service owner's.
-fn routes() -> Vec<Row> {
+pub(crate) fn routes() -> Vec<Row> {
     let health = (Method::GET, "/health", "/health".to_owned(), Value::Null);
     [publishing(), feeds(), feeds_by_post(), subscriptions(), vec![health]].concat()
 }

@@ -14,6 +14,7 @@ mod callers;
 mod changes;
 mod compose;
 mod contract;
+mod doors;
 mod failover;
 mod faults;
 mod feed;

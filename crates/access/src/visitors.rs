@@ -4,7 +4,7 @@
 //! proxy's. What a stranger writes there is never looked at.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -15,6 +15,7 @@ use std::{
 use http::HeaderMap;
 use ipnet::IpNet;
 use moka::future::Cache;
+use service::doors::household;
 
 use crate::settings::AccessSettings;
 
@@ -74,14 +75,6 @@ fn read_address(text: &str) -> Option<IpAddr> {
         return Some(socket.ip());
     }
     text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
-}
-
-/// Whoever has one IPv6 address has its whole /64.
-fn household(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-    }
 }
 
 #[cfg(test)]

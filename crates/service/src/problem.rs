@@ -104,7 +104,8 @@ impl Problem {
     }
 
     fn retry(&self) -> Retry {
-        let may_succeed = self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS;
+        let is_of_the_moment = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT];
+        let may_succeed = self.status.is_server_error() || is_of_the_moment.contains(&self.status);
         if may_succeed { Retry::Safe } else { Retry::AfterChange }
     }
 

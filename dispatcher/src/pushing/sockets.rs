@@ -5,9 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use service::descriptors;
+
 use crate::pushing::permits::Pools;
 
-/// Descriptors for everything else: the log, the database, callers, files.
+/// Descriptors for everything else: the log, the database, files.
 const OTHERS: usize = 512;
 
 /// Look-ups of hosts at once, where there are descriptors enough.
@@ -26,10 +28,9 @@ pub(crate) struct Room {
     pub(crate) lookups: usize,
 }
 
-/// The limit of descriptors of this process.
+/// The descriptors of this process that callers cannot take.
 pub(crate) fn descriptors() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+    descriptors::limit() - descriptors::for_callers(usize::MAX)
 }
 
 /// The room with so many descriptors. Three quarters of what is not for look-ups and others are for sends; where the pools are larger

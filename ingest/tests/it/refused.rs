@@ -276,8 +276,9 @@ async fn a_publisher_at_its_limit_reads_429_and_a_full_house_503() {
     };
     assert_eq!((limited.header("retry-after"), limited.json()["retry"].as_str()), ("1", Some("safe")));
     // One that may be as large as a batch finds no room once both are in hand.
+    let third = world.altinn.enterprise_token(Some("digdir"), "991825827", &["altinn:events.publish"]);
     let one_more =
-        || world.publish(GENERIC, &ttd, BATCH, Body::from_stream(futures::stream::empty::<Chunk>()));
+        || world.publish(GENERIC, &third, BATCH, Body::from_stream(futures::stream::empty::<Chunk>()));
     let full = tokio::select! {
         _ = &mut first => panic!("the first request ended"),
         _ = &mut second => panic!("the second request ended"),
@@ -288,4 +289,63 @@ async fn a_publisher_at_its_limit_reads_429_and_a_full_house_503() {
     assert_eq!(world.metric("ingest_in_flight_bytes"), 0.0);
     let again = world.publish(GENERIC, &ttd, STRUCTURED, "{}").await;
     assert_eq!(again.status, StatusCode::BAD_REQUEST, "what went away gave its place back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_at_its_bound_of_bytes_reads_429_and_another_publishes_on() {
+    let mut settings = config();
+    settings.in_flight_bytes_per_publisher = 2 * 1024 * 1024;
+    settings.in_flight_bytes = 3 * 1024 * 1024;
+    settings.body_timeout = Duration::from_secs(60);
+    let world = World::with(settings).await;
+    let hanging = || Body::from_stream(futures::stream::pending::<Chunk>());
+    let ttd = world.ttd();
+    let mut slow =
+        futures::future::join_all([(), ()].map(|()| world.publish(GENERIC, &ttd, BATCH, hanging())));
+    let one_more = || world.publish(GENERIC, &ttd, STRUCTURED, "{}");
+    let limited = tokio::select! {
+        _ = &mut slow => panic!("the slow requests ended"),
+        answer = until(StatusCode::TOO_MANY_REQUESTS, one_more) => answer,
+    };
+    assert_eq!((limited.header("retry-after"), limited.json()["retry"].as_str()), ("1", Some("safe")));
+    assert_eq!(limited.json()["code"], "publisher-busy");
+    let other = world.altinn.enterprise_token(
+        Some("digdir"),
+        "991825827",
+        &["altinn:events.publish", "altinn:events.publish.admin"],
+    );
+    let mut well = 0;
+    for number in 0..50 {
+        // Its length is not told: it weighs what one event may.
+        let event: [Result<_, std::io::Error>; 1] = [Ok(generic(&number.to_string()))];
+        let body = Body::from_stream(futures::stream::iter(event));
+        let answer = tokio::select! {
+            _ = &mut slow => panic!("the slow requests ended"),
+            answer = world.publish(GENERIC, &other, STRUCTURED, body) => answer,
+        };
+        well += usize::from(answer.status == StatusCode::OK);
+    }
+    assert_eq!(well, 50);
+    drop(slow);
+    assert_eq!(world.metric("ingest_in_flight_bytes"), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_publishes_is_known_before_room_is_taken_and_the_body_is_read() {
+    let world = World::without_log(config()).await;
+    let no_scope = world.altinn.enterprise_token(Some("ttd"), "991825827", &[]);
+    for (path, token, status) in [
+        (GENERIC, "x", 401),
+        (GENERIC, no_scope.as_str(), 403),
+        (SEED, "x", 401),
+        (SEED, &no_scope, 403),
+        (APP, "x", 401),
+        (APP, &no_scope, 403),
+    ] {
+        let never = futures::stream::poll_fn(|_| -> std::task::Poll<Option<Chunk>> { panic!("it is read") });
+        let content_type = if path == APP { "application/json" } else { STRUCTURED };
+        let answer = world.publish(path, token, content_type, Body::from_stream(never)).await;
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(world.metric("ingest_in_flight_bytes"), 0.0);
+    }
 }

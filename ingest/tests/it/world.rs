@@ -53,12 +53,17 @@ pub(crate) fn config() -> Config {
 impl World {
     /// On the shared Kafka.
     pub(crate) async fn new() -> Self {
+        Self::with(config()).await
+    }
+
+    /// On the shared Kafka, with these settings.
+    pub(crate) async fn with(config: Config) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let stack = local_stack::shared().await;
         let prefix = format!("ingest-{}-{}.", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let kafka = KafkaSettings::plain(&stack.brokers(), &prefix);
         asked::create_topics(&kafka).await;
-        Self::on(kafka, config()).await
+        Self::on(kafka, config).await
     }
 
     /// Without any Kafka: for whatever is refused before the log, and for a log that is away.
