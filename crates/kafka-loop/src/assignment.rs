@@ -100,3 +100,43 @@ impl Revoked for Assignment {
         last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{books::Hold, record::Record};
+
+    fn place(topic: &str, partition: i32) -> Place {
+        (Arc::from(topic), partition)
+    }
+
+    /// A partition that was opened at 0, with its first record settled.
+    fn moved(books: &Arc<Books>, place: &Place) -> Hold {
+        let hold = books.open(place.clone(), CommitPoint { offset: 0, metadata: String::new() });
+        let (topic, partition) = (Arc::clone(&place.0), place.1);
+        let (offset, timestamp_ms, key, value, headers) = (0, 0, Vec::new(), None, Vec::new());
+        let record = Record { topic, partition, offset, timestamp_ms, key, value, headers };
+        let (settle, _) = books.take(place, &record).unwrap();
+        settle.done();
+        hold
+    }
+
+    #[test]
+    fn with_a_leaders_partition_goes_its_followers_and_the_leader_commits_both() {
+        let (own, follower) = (Books::new(None, None), Books::new(None, None));
+        let assignment = Assignment::new("fresh", Arc::clone(&own));
+        assignment.add(Arc::clone(&follower));
+        let [taken, kept] = [0, 1].map(|partition| {
+            [moved(&own, &place("fresh", partition)), moved(&follower, &place("due", partition))]
+        });
+        assignment.announce();
+        let gone = [place("fresh", 0)];
+        assignment.release(&gone);
+        assert!(taken.iter().all(|hold| !hold.lasts()), "nothing may be started, of neither topic");
+        assert!(kept.iter().all(Hold::lasts));
+        assert_eq!(assignment.now(), BTreeSet::from([1]));
+        let last = assignment.close(&gone).into_iter().map(|(place, point)| (place, point.offset));
+        assert_eq!(last.collect::<Vec<_>>(), [(place("due", 0), 1), (place("fresh", 0), 1)]);
+        assert_eq!(follower.partitions_of("due"), BTreeSet::from([1]));
+    }
+}

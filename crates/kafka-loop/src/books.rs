@@ -212,13 +212,16 @@ impl Books {
 
     /// The journal has been read for this hold of a partition, which ended there then; where it starts. None when it is over.
     pub(crate) fn recalled(&self, place: &Place, hold: &Hold, end: i64) -> Option<i64> {
+        let marks = self.marks().unwrap_or_default();
         let pages = &mut *self.lock();
         let index = pages.by_name.get(place).copied()?;
         let entry = pages.entries.get_mut(index).filter(|entry| entry.hold.is(hold))?;
-        let ledger = entry.ledger.as_ref()?;
+        let taken = entry.ledger.as_ref()?.taken();
         // Without marks nothing was read, so the journal tells of nothing that the done-set does not.
         entry.marked.until = Some(if entry.marked.restored.is_empty() { 0 } else { end });
-        Some(ledger.taken())
+        // For a first commit that has no room for everything.
+        entry.marked.earlier.push_back((taken, journal::encode(&marks)));
+        Some(taken)
     }
 
     /// Of these partitions nothing may be started any more.
@@ -373,3 +376,6 @@ impl Books {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,8 +124,10 @@ impl Entry {
         *end = (at.offset + 1).max(*end);
     }
 
-    /// The record that it is about is settled.
-    pub fn settled(self) {
+    /// Settles the record that it is about, and only then lets the marks pass the entry: a commit with such marks tells itself that
+    /// the record is done.
+    pub fn settles(self, settle: impl FnOnce()) {
+        settle();
         let mut state = self.journal.lock();
         let open = state.open_of(self.generation);
         *open = open.saturating_sub(1);
@@ -174,9 +176,22 @@ mod tests {
         let entry = journal.begin();
         entry.acknowledged(Position { partition: 1, offset: 9 });
         assert_eq!(journal.marks(), Marks::from([(0, 5), (1, 7)]));
-        entry.settled();
+        entry.settles(|| ());
         journal.marks();
         assert_eq!(journal.marks(), Marks::from([(0, 5), (1, 10)]));
+    }
+
+    #[test]
+    fn the_marks_pass_an_entry_only_when_its_record_is_settled() {
+        let journal = journal();
+        let entry = journal.begin();
+        entry.acknowledged(Position { partition: 0, offset: 5 });
+        let settled_marks = || {
+            journal.marks();
+            journal.marks()[&0]
+        };
+        entry.settles(|| assert_eq!(settled_marks(), 5));
+        assert_eq!(settled_marks(), 6);
     }
 
     proptest! {
@@ -204,7 +219,7 @@ mod tests {
                     2 if !open.is_empty() => {
                         let (entry, at) = open.swap_remove(which.index(open.len()));
                         entry.acknowledged(at);
-                        entry.settled();
+                        entry.settles(|| ());
                         unsettled.remove(&(at.partition, at.offset));
                     }
                     _ => {}

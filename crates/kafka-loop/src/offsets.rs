@@ -148,3 +148,24 @@ pub(crate) fn commit(consumer: &BaseConsumer, positions: Vec<(String, i32, i64)>
     }
     consumer.commit(&list, CommitMode::Sync).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::{ClientConfig, mocking::MockCluster};
+
+    use super::*;
+
+    #[test]
+    fn what_is_assigned_begins_at_a_number_and_not_at_a_word() {
+        let broker = MockCluster::new(1).unwrap();
+        broker.create_topic("events", 2, 1).unwrap();
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", broker.bootstrap_servers()).set("group.id", "group");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range("events", 0, 1);
+        start_at_the_end(&consumer, &list);
+        let starts: Vec<Offset> = list.elements().iter().map(|element| element.offset()).collect();
+        assert_eq!(starts, [Offset::Offset(0), Offset::Offset(0)]);
+    }
+}

@@ -120,7 +120,6 @@ impl Push {
         {
             entry.acknowledged(at);
         }
-        delivery.settle(remember);
-        entry.settled();
+        entry.settles(|| delivery.settle(remember));
     }
 }

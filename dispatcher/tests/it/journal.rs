@@ -167,3 +167,23 @@ async fn a_kill_before_the_tiers_record_is_on_the_log_sends_again() {
     assert_eq!(hook.count(), 2);
     harness.life.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_put_back_for_three_days_is_told_as_dead_only_when_its_letter_is_on_the_log() {
+    // Three days are a quarter of a second.
+    let settings = [("RETRY_DELAY_DIVISOR", "1000000")];
+    let mut harness = Harness::prepare_with(&settings, Topics::load().without(topics::DEAD)).await;
+    let hook = harness.altinn.webhook("hook");
+    let not_validated = harness.create("/org/ttd", &hook.url).await;
+    harness.run().await;
+    let created = Micros(Micros::now().0 - 1_000_000);
+    deliver(&harness, &DeliveryHeaders { created, ..headers(&not_validated, 1) }).await;
+    wait_until("the append failed", || harness.metric("dispatcher_append_retries_total") > 0.0).await;
+    harness.life.shutdown().await.unwrap();
+    assert_eq!(whole::read(&harness.kafka, topics::ATTEMPTS).await.unwrap().len(), 0);
+    harness.create_topics().await;
+    harness.run().await;
+    done(&harness).await;
+    assert_eq!(whole::read(&harness.kafka, topics::DEAD).await.unwrap().len(), 1);
+    harness.life.shutdown().await.unwrap();
+}

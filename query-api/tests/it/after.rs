@@ -51,6 +51,24 @@ async fn an_id_of_another_feed_is_answered_as_one_that_nobody_knows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_id_of_another_alternative_subject_is_answered_as_one_that_nobody_knows() {
+    let world = World::new(&[]).await;
+    let named = |id: &str, alternative: &str| {
+        parsed(&format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"https://x.no","type":"t","subject":"/party/1","alternativesubject":"{alternative}","resource":"{RESOURCE}"}}"#
+        ))
+    };
+    world.put([named("mine", "/org/311783777"), named("theirs", "/org/311783776")]).await;
+    for (after, status) in
+        [("mine", StatusCode::OK), ("theirs", StatusCode::GONE), ("nobody-knows-it", StatusCode::GONE)]
+    {
+        let path = format!("{GENERIC}?resource={RESOURCE}&after={after}");
+        let header = [("Altinn-AlternativeSubject", "/org/311783777")];
+        assert_eq!(world.get_with(&world.ttd(), &path, &header).await.status, status, "{after}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_many_events_with_an_id_the_oldest_is_the_position() {
     let world = World::new(&[]).await;
     world.put((0..20).map(|n| from_source("same", &format!("s{n}"), 1))).await;

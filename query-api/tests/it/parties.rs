@@ -204,6 +204,10 @@ async fn an_instance_is_read_without_a_login_where_the_policy_permits_it() {
     assert_eq!(encoded.ids(), ["one", "two"]);
     let end = format!("{HOLDER}/{GUID}?after={}&wait=30", page.header("feed-cursor"));
     assert!(read_instance(&world, None, &end).await.ids().is_empty(), "nobody waits at the end");
+    for outside in ["another", "nobody-knows-it"] {
+        let gone = read_instance(&world, None, &format!("{HOLDER}/{GUID}?after={outside}")).await;
+        assert_eq!(gone.status, StatusCode::GONE, "{outside}");
+    }
     for after in ["", "?after=0", "?after=one", "?after=nobody-knows-it", "?after=c1.x"] {
         let unknown = read_instance(&world, None, &format!("{HOLDER}/unknown{after}")).await;
         assert_eq!((unknown.status, unknown.body.as_str()), (StatusCode::UNAUTHORIZED, ""), "{after}");

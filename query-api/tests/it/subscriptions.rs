@@ -467,7 +467,7 @@ async fn a_person_has_a_hundred_subscriptions_at_most_and_may_repeat_each() {
 async fn who_reads_by_delegation_sees_no_secret_of_an_endpoint() {
     let world = World::new(&[("VALIDATIONS_MAX", "0")]).await;
     let body = format!(
-        r#"{{"endPoint":"https://hooks.example.no:8443/services/hush?code=hush","resourceFilter":"{RESOURCE}"}}"#
+        r#"{{"endPoint":"https://Hooks.example.no:8443/services/hush?code=hush","resourceFilter":"{RESOURCE}"}}"#
     );
     let made = post(&world, &world.ttd(), &body).await;
     assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
@@ -479,6 +479,11 @@ async fn who_reads_by_delegation_sees_no_secret_of_an_endpoint() {
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
         assert!(!answer.body.contains("hush"), "{path}: {}", answer.body);
         assert!(answer.body.contains(r#""endPoint":"https://hooks.example.no:8443""#), "{}", answer.body);
-        assert!(world.get(&world.ttd(), path).await.body.contains("?code=hush"), "its creator sees it whole");
+        let whole = world.get(&world.ttd(), path).await.body;
+        assert!(whole.contains("https://Hooks.example.no:8443/services/hush?code=hush"), "{whole}");
+        assert!(
+            whole.contains(r#""calls":"https://hooks.example.no:8443/services/hush?code=hush""#),
+            "{whole}"
+        );
     }
 }

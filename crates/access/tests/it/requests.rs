@@ -153,6 +153,24 @@ async fn an_app_feed_asks_about_the_instance() {
 }
 
 #[tokio::test]
+async fn an_app_feed_asks_about_the_party_that_nobody_has_where_the_subject_is_no_party() {
+    let (local, access) = platform().await;
+    let caller = caller(&access, &org_caller(&local)).await;
+    for (instance, subject) in ["/user/1337", "/org/ttd", "/party/x"].into_iter().enumerate() {
+        let event = parse(&json!({
+            "specversion": "1.0", "id": "e", "type": "app.instance.created", "subject": subject,
+            "source": format!("https://ttd.apps.altinn.no/ttd/apps-test/instances/1/{instance}"),
+            "resource": "urn:altinn:resource:app_ttd_apps-test",
+        }));
+        let request = request(&local, &access, question::read_app(&caller, &event)).await;
+        let asked = rows(&request["resource"][0]);
+        let parties: Vec<&str> =
+            asked.iter().filter(|row| row.0 == "urn:altinn:partyid").map(|row| row.1.as_str()).collect();
+        assert_eq!(parties, ["0"], "{subject}");
+    }
+}
+
+#[tokio::test]
 async fn a_generic_feed_asks_for_subscribe_on_each_event() {
     let (local, access) = platform().await;
     let caller = caller(&access, &org_caller(&local)).await;

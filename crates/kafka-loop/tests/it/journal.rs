@@ -88,8 +88,7 @@ async fn the_next_owner_reads_what_no_commit_told_and_no_more() {
     for round in [9, 1] {
         for _ in 0..round {
             let (work, entry) = first.journaled(&producer).await;
-            work.settle.done();
-            entry.settled();
+            entry.settles(|| work.settle.done());
         }
         until_left(&settings, if round == 9 { 21 } else { 20 }).await;
     }
