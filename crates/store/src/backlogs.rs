@@ -45,10 +45,8 @@ impl Store {
         &self,
         endpoints: &[String],
     ) -> Result<HashMap<String, EndpointBacklog>, StoreError> {
-        let rows = sqlx::query(include_str!("../sql/backlog_read.sql"))
-            .bind(endpoints)
-            .fetch_all(&self.pool)
-            .await?;
+        let rows = sqlx::query(include_str!("../sql/backlog_read.sql")).bind(endpoints).fetch_all(&self.pool);
+        let rows = self.answered(async { Ok(rows.await?) }).await?;
         rows.iter()
             .map(|row| Ok((row.try_get(0)?, left(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?))))
             .collect()

@@ -38,13 +38,12 @@ impl Store {
         position: i64,
         timeline: i64,
     ) -> Result<(), StoreError> {
-        sqlx::query(include_str!("../sql/dispatcher_hold.sql"))
+        let hold = sqlx::query(include_str!("../sql/dispatcher_hold.sql"))
             .bind(dispatcher)
             .bind(position)
             .bind(timeline)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+            .execute(&self.pool);
+        self.answered(async { Ok(hold.await.map(|_| ())?) }).await
     }
 
     /// What every dispatcher that lives holds now. Read it after the change that is asked about.
@@ -54,9 +53,8 @@ impl Store {
     pub async fn held_everywhere(&self) -> Result<Held, StoreError> {
         let smallest = sqlx::query_scalar(include_str!("../sql/dispatcher_held.sql"))
             .bind(i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX))
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(Held(smallest))
+            .fetch_one(&self.pool);
+        Ok(Held(self.answered(async { Ok(smallest.await?) }).await?))
     }
 
     /// A dispatcher ends in order: nobody has to wait for it any more.
@@ -64,11 +62,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn forget_dispatcher(&self, dispatcher: Uuid) -> Result<(), StoreError> {
-        sqlx::query(include_str!("../sql/dispatcher_forget.sql"))
-            .bind(dispatcher)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+        let forget =
+            sqlx::query(include_str!("../sql/dispatcher_forget.sql")).bind(dispatcher).execute(&self.pool);
+        self.answered(async { Ok(forget.await.map(|_| ())?) }).await
     }
 
     /// Removes the rows of dispatchers that have ended without a word.
@@ -76,9 +72,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn purge_dispatchers(&self) -> Result<u64, StoreError> {
-        Ok(sqlx::query(include_str!("../sql/dispatcher_purge.sql"))
-            .execute(&self.pool)
-            .await?
-            .rows_affected())
+        let purge = sqlx::query(include_str!("../sql/dispatcher_purge.sql")).execute(&self.pool);
+        self.answered(async { Ok(purge.await?.rows_affected()) }).await
     }
 }

@@ -49,8 +49,8 @@ impl Store {
         let rows = sqlx::query(include_str!("../sql/refusals_of.sql"))
             .bind(subscriptions.iter().map(|subscription| subscription.id.0).collect::<Vec<i64>>())
             .bind(subscriptions.iter().map(mark).collect::<Vec<Uuid>>())
-            .fetch_all(&self.pool)
-            .await?;
+            .fetch_all(&self.pool);
+        let rows = self.answered(async { Ok(rows.await?) }).await?;
         rows.iter()
             .map(|row| {
                 let subscription = SubscriptionId(row.try_get(0)?);
@@ -66,6 +66,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn purge_refusals(&self) -> Result<u64, StoreError> {
-        Ok(sqlx::query(include_str!("../sql/refusals_purge.sql")).execute(&self.pool).await?.rows_affected())
+        let purge = sqlx::query(include_str!("../sql/refusals_purge.sql")).execute(&self.pool);
+        self.answered(async { Ok(purge.await?.rows_affected()) }).await
     }
 }

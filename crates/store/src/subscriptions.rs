@@ -118,6 +118,14 @@ impl Store {
     ) -> Result<Option<(Subscription, bool)>, StoreError> {
         let lowered = new.resource_filter.as_ref().map(|filter| filter.to_lowercase());
         let new = NewSubscription { resource_filter: lowered, ..new.clone() };
+        self.answered(self.insert_or_find(&new, most)).await
+    }
+
+    async fn insert_or_find(
+        &self,
+        new: &NewSubscription,
+        most: i64,
+    ) -> Result<Option<(Subscription, bool)>, StoreError> {
         let fingerprint = new.fingerprint();
         let mut tx = self.pool.begin().await?;
         // The lock comes first: two equal requests at once must not both find nothing, and none counts what another adds.
@@ -161,11 +169,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
-        let row = sqlx::query(include_str!("../sql/subscription_get.sql"))
-            .bind(id.0)
-            .fetch_optional(&self.pool)
-            .await?;
-        row.as_ref().map(subscription).transpose()
+        let row =
+            sqlx::query(include_str!("../sql/subscription_get.sql")).bind(id.0).fetch_optional(&self.pool);
+        self.answered(async { Ok(row.await?) }).await?.as_ref().map(subscription).transpose()
     }
 
     /// A consumer's subscriptions by id, at most `limit`.
@@ -180,9 +186,8 @@ impl Store {
         let rows = sqlx::query(include_str!("../sql/subscription_list.sql"))
             .bind(consumer)
             .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
-        subscriptions(&rows)
+            .fetch_all(&self.pool);
+        subscriptions(&self.answered(async { Ok(rows.await?) }).await?)
     }
 
     /// Deletes a subscription: a tombstone stays for readers of changes. The position of the change; none when there was no
@@ -191,9 +196,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn delete_subscription(&self, id: SubscriptionId) -> Result<Option<i64>, StoreError> {
-        self.change(|position| {
+        self.answered(self.change(|position| {
             sqlx::query(include_str!("../sql/subscription_delete.sql")).bind(id.0).bind(position)
-        })
+        }))
         .await
     }
 
@@ -203,13 +208,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn set_validated(&self, proof: Proof) -> Result<Option<i64>, StoreError> {
-        self.change(|position| {
+        self.answered(self.change(|position| {
             sqlx::query(include_str!("../sql/subscription_validate.sql"))
                 .bind(proof.subscription.0)
                 .bind(position)
                 .bind(Uuid::from_u128(proof.mark.0))
                 .bind(proof.endpoint_revision)
-        })
+        }))
         .await
     }
 
@@ -236,8 +241,8 @@ impl Store {
         let rows = sqlx::query(include_str!("../sql/subscription_changes.sql"))
             .bind(after)
             .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
+            .fetch_all(&self.pool);
+        let rows = self.answered(async { Ok(rows.await?) }).await?;
         let head = rows.first().ok_or(StoreError::Unavailable(sqlx::Error::RowNotFound))?;
         let (last, timeline) = (head.try_get("last")?, head.try_get("timeline")?);
         // Without a change the head comes alone.
@@ -261,9 +266,8 @@ impl Store {
             .bind(i64::try_from(older_than.as_millis()).unwrap_or(i64::MAX))
             .bind(most)
             .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
-        subscriptions(&rows)
+            .fetch_all(&self.pool);
+        subscriptions(&self.answered(async { Ok(rows.await?) }).await?)
     }
 
     /// Removes tombstones older than 100 days, by when nothing is left of which they tell the owner.
@@ -271,9 +275,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn purge_tombstones(&self) -> Result<u64, StoreError> {
-        Ok(sqlx::query(include_str!("../sql/subscription_purge.sql"))
-            .execute(&self.pool)
-            .await?
-            .rows_affected())
+        let purge = sqlx::query(include_str!("../sql/subscription_purge.sql")).execute(&self.pool);
+        self.answered(async { Ok(purge.await?.rows_affected()) }).await
     }
 }

@@ -14,6 +14,7 @@ mod asked;
 mod bounds;
 mod faults;
 mod feed;
+mod frozen;
 mod log;
 mod parties;
 mod subscriptions;

@@ -92,7 +92,8 @@ impl World {
         Self::with_patience(&url, &closed.to_string(), &[], Duration::from_millis(200)).await
     }
 
-    async fn on(database_url: &str, brokers: &str, settings: Settings<'_>) -> Self {
+    /// With a database and a log of one's own.
+    pub(crate) async fn on(database_url: &str, brokers: &str, settings: Settings<'_>) -> Self {
         Self::with_patience(database_url, brokers, settings, Duration::from_secs(5)).await
     }
 
