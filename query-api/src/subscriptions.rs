@@ -61,7 +61,7 @@ struct Shown<'a> {
     /// Events that matched in the last hour may not be received.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<Refused<'a>>,
-    /// Whether its endpoint is slower than its events; then how many deliveries wait, and for how long, at the pace of late.
+    /// Whether its endpoint, once it is proved, is slower than its events; then how many deliveries wait, and for how long, at the pace of late.
     overloaded: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     backlog: Option<i64>,
@@ -106,7 +106,9 @@ struct Beside {
 
 fn shown<'a>(subscription: &'a Subscription, caller: &Caller, beside: &'a Beside) -> Shown<'a> {
     let refused = beside.refusals.get(&subscription.id);
-    let backlog = beside.backlogs.get(&endpoint_key(&subscription.endpoint));
+    // Anybody may name any address: how its owner's deliveries fare is told to who has proved it.
+    let backlog =
+        beside.backlogs.get(&endpoint_key(&subscription.endpoint)).filter(|_| subscription.validated);
     let held = beside.held;
     let validated_position = subscription.validated_position.unwrap_or(subscription.position);
     Shown {

@@ -12,6 +12,7 @@ mod app_feeds;
 #[path = "../../../ingest/tests/it/asked.rs"]
 mod asked;
 mod bounds;
+mod endpoints;
 mod faults;
 mod feed;
 mod frozen;
