@@ -27,7 +27,8 @@ pub struct AppPublisher {
     pub app: PlatformApp,
 }
 
-/// A publisher of generic events: a bearer token (else 401) with [`PUBLISH`], or a platform access token beside it (else 403).
+/// A publisher of generic events: a bearer token (else 401) with [`PUBLISH`], or a platform access token beside it (else 403). Its
+/// caller knows the app wherever that token counts.
 #[derive(Clone, Debug)]
 pub struct Publisher(pub Caller);
 
@@ -78,7 +79,9 @@ where
         let access = Access::from_ref(state);
         let caller = access.authenticate(&parts.headers, &parts.method).await?;
         if caller.has_scope(PUBLISH) {
-            return Ok(Self(caller));
+            // Nothing depends on the app alone: without an answer about it the caller is asked about like any other.
+            let app = access.platform_token(&parts.headers).await.unwrap_or_default();
+            return Ok(Self(caller.with_platform(app)));
         }
         let app = app_in(parts, &access).await?;
         Ok(Self(caller.with_platform(Some(app))))

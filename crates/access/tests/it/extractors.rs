@@ -1,7 +1,7 @@
 //! The caller kinds that handlers name, and what clients see when they are not it.
 
-use access::{Access, AppPublisher, Authenticated, GenericReader, PLATFORM_HEADER, Publisher};
-use axum::{Router, body::Body, extract::FromRef, routing::get};
+use access::{Access, AppPublisher, Authenticated, Caller, GenericReader, PLATFORM_HEADER, Publisher};
+use axum::{Router, body::Body, extract::FromRef, response::Response, routing::get};
 use http::{Request, header};
 use local_altinn::{LocalAltinn, Mode};
 use tower::ServiceExt;
@@ -24,12 +24,16 @@ fn router(access: &Access) -> Router {
     Router::new()
         .route("/any", get(|Authenticated(caller): Authenticated| async move { caller.consumer().unwrap() }))
         .route("/app", get(|publisher: AppPublisher| async move { publisher.app.app.to_string() }))
-        .route("/publish", get(|_: Publisher| async {}))
+        .route("/publish", get(|Publisher(caller): Publisher| async move { app_of(&caller) }))
         .route("/read", get(|_: GenericReader| async {}))
         .with_state(State { access: access.clone() })
 }
 
-async fn status(access: &Access, path: &str, bearer: Option<&str>, platform: Option<&str>) -> u16 {
+fn app_of(caller: &Caller) -> String {
+    caller.platform.as_ref().map(|platform| platform.app.to_string()).unwrap_or_default()
+}
+
+async fn ask(access: &Access, path: &str, bearer: Option<&str>, platform: Option<&str>) -> Response {
     let mut request = Request::builder().uri(path);
     if let Some(token) = bearer {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -37,7 +41,11 @@ async fn status(access: &Access, path: &str, bearer: Option<&str>, platform: Opt
     if let Some(token) = platform {
         request = request.header(PLATFORM_HEADER, token);
     }
-    let response = router(access).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    router(access).oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+}
+
+async fn status(access: &Access, path: &str, bearer: Option<&str>, platform: Option<&str>) -> u16 {
+    let response = ask(access, path, bearer, platform).await;
     let status = response.status().as_u16();
     assert_eq!(response.headers().contains_key(header::WWW_AUTHENTICATE), status == 401);
     assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503);
@@ -78,6 +86,24 @@ async fn every_caller_kind_answers_as_the_contract_says() {
         ("/read", reader, None, 200),
     ] {
         assert_eq!(status(&access, path, bearer, platform).await, expected, "{path} {bearer:?} {platform:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_with_the_scope_is_known_as_its_app_too() {
+    let (local, access) = platform().await;
+    let (publisher, plain) = (org(&local, &["altinn:events.publish"]), org(&local, &[]));
+    let app = local.platform_token("ttd", "apps-test");
+    for (bearer, platform, expected) in [
+        (&publisher, Some(app.as_str()), "apps-test"),
+        (&plain, Some(app.as_str()), "apps-test"),
+        (&publisher, Some("bad"), ""),
+        (&publisher, None, ""),
+    ] {
+        let response = ask(&access, "/publish", Some(bearer), platform).await;
+        assert_eq!(response.status(), 200);
+        let body = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+        assert_eq!(body, expected, "{platform:?}");
     }
 }
 
