@@ -57,7 +57,7 @@ pub async fn attempts(
 }
 
 fn shown(letter: DeadLetter) -> Dead {
-    let DeadLetter { at, delivery, reason, attempts, .. } = letter;
+    let DeadLetter { at, delivery, reason, attempts } = letter;
     Dead { delivery: delivery.to_string(), at: at.to_rfc3339(), reason, attempts }
 }
 

@@ -50,7 +50,7 @@ pub struct DeadRow {
     pub event: String,
 }
 
-/// A dead letter as its owner sees it.
+/// A dead letter as its owner sees it, without its event.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     /// When it died.
@@ -61,8 +61,6 @@ pub struct DeadLetter {
     pub reason: String,
     /// Attempts made.
     pub attempts: i32,
-    /// The event.
-    pub event: String,
 }
 
 fn uuid(mark: SubscriptionMark) -> Uuid {
@@ -182,7 +180,6 @@ impl Store {
                     delivery: DeliveryId(row.try_get::<Uuid, _>(1)?.as_u128()),
                     reason: row.try_get(2)?,
                     attempts: row.try_get(3)?,
-                    event: row.try_get(4)?,
                 })
             })
             .collect()

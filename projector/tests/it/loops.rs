@@ -220,7 +220,9 @@ async fn a_delivered_validation_validates_and_attempts_refusals_and_dead_letters
     })
     .await;
     let dead = world.store.dead_letters_of(subscription.id, mark, 10).await.unwrap();
-    assert_eq!((dead[0].delivery, dead[0].attempts, &dead[0].event), (delivery, 12, &event));
+    assert_eq!((dead[0].delivery, dead[0].attempts), (delivery, 12));
+    let kept = format!("select count(*) from dead_letter where event = '{event}'");
+    assert_eq!(world.store.numbers_for_test(kept).await.unwrap(), [1]);
     assert!(world.store.dead_letters_of(SubscriptionId(999), mark, 10).await.unwrap().is_empty());
     life.shutdown().await.unwrap();
     assert!(world.parked().await.is_empty(), "a dead letter without an owner is parked already");
