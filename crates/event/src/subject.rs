@@ -72,12 +72,24 @@ pub fn alternative(text: &str) -> String {
     }
 }
 
-/// Whether the text names a person by number. Such a text is never a Kafka key, a label or part of a log line.
-pub fn is_person_number(subject: &str) -> bool {
-    let subject = subject.to_ascii_lowercase();
-    let named =
-        ["urn:altinn:person:", "/person/", "person/"].iter().any(|prefix| subject.starts_with(prefix));
-    named || (subject.len() == 11 && subject.bytes().all(|byte| byte.is_ascii_digit()))
+/// Whether the text may hold a person's number: it says that it names a person, or has eleven digits in a row anywhere. Digits of a
+/// longer row are none, nor are those of a UUID. Such a text is never a Kafka key, a label, a part of an address or of a log line.
+pub fn is_person_number(text: &str) -> bool {
+    let text = text.trim().to_ascii_lowercase();
+    let named = ["urn:altinn:person:", "/person/", "person/"].iter().any(|prefix| text.starts_with(prefix));
+    let mut words = text.split(|char: char| !(char.is_ascii_alphanumeric() || char == '-'));
+    named || words.any(|word| !is_uuid(word) && has_row_of_eleven(word))
+}
+
+fn has_row_of_eleven(word: &str) -> bool {
+    word.split(|char: char| !char.is_ascii_digit()).any(|row| row.len() == 11)
+}
+
+/// In the form with four dashes or with none.
+fn is_uuid(word: &str) -> bool {
+    let dashes: Vec<usize> = word.match_indices('-').map(|(at, _)| at).collect();
+    let digits = word.bytes().filter(u8::is_ascii_hexdigit).count();
+    digits == 32 && digits + dashes.len() == word.len() && (dashes.is_empty() || dashes == [8, 13, 18, 23])
 }
 
 #[cfg(test)]
@@ -148,9 +160,29 @@ mod tests {
 
     #[test]
     fn person_numbers_are_known_in_every_spelling() {
-        for text in ["urn:altinn:person:identifier-no:01010112345", "/person/01010112345", "01010112345"] {
+        for text in [
+            "urn:altinn:person:identifier-no:01010112345",
+            "/person/01010112345",
+            "01010112345",
+            "urn:altinn:ssn:01010112345",
+            " /person/01010112345",
+            "Person/1",
+            "æ01010112345-x",
+            "/a01010112345",
+            "a-01010112345-b",
+        ] {
             assert!(is_person_number(text), "{text}");
         }
-        assert!(!is_person_number("/party/50001337"));
+        for text in [
+            "/party/50001337",
+            "/organisation/991825827",
+            "urn:uuid:6fb3f738-6800-4f29-9f3e-12345678901a",
+            "/things/6fb3f73868004f299f3e12345678901a",
+            "/things/1764384045123",
+            "0101011234",
+            "010101-12345",
+        ] {
+            assert!(!is_person_number(text), "{text}");
+        }
     }
 }

@@ -141,6 +141,29 @@ async fn an_app_event_is_answered_with_its_id_and_subject_and_needs_no_decision(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_a_persons_number_is_neither_a_location_nor_a_key() {
+    let world = World::new().await;
+    let bearer = format!("Bearer {}", world.altinn.personal_token(1337, 50_001_337, &[]));
+    let platform = world.altinn.platform_token("ttd", "apps-test");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("platformaccesstoken", &platform),
+        ("content-type", STRUCTURED),
+    ];
+    let source =
+        "https://ttd.apps.altinn.no/ttd/apps-test/instances/50001337/7f20ad9e-4a75-4be4-a4d7-2f4b4e2a5c7b";
+    let subjects = ["urn:altinn:ssn:01010112345", " /person/01010112345"];
+    for subject in subjects {
+        let body = format!(r#"{{"source":"{source}","subject":"{subject}","type":"t","specversion":"1.0"}}"#);
+        let answer = world.post(APP, &headers, body).await;
+        assert_eq!((answer.status, answer.header("location")), (StatusCode::CREATED, ""), "{answer:?}");
+    }
+    for record in world.log(subjects.len()).await {
+        assert_eq!(key(&record), source);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_seeds_own_example_is_normalised_and_answered_with_its_id() {
     let world = World::new().await;
     let body = r#"{"source":"ttd/apps-test/50001337/7f20ad9e-4a75-4be4-a4d7-2f4b4e2a5c7b","subject":"party/50001337","type":"instance.created"}"#;

@@ -203,9 +203,12 @@ fn an_event_shows_neither_data_nor_subject_in_logs() {
 
 #[test]
 fn a_person_number_is_never_a_key() {
-    let event =
-        with(|draft| draft.set_text("subject", "urn:altinn:person:identifier-no:30819230052")).unwrap();
-    assert_eq!(event.kafka_key(), event.source());
+    for subject in
+        ["urn:altinn:person:identifier-no:30819230052", "urn:altinn:ssn:30819230052", " /person/30819230052"]
+    {
+        let event = with(|draft| draft.set_text("subject", subject)).unwrap();
+        assert_eq!(event.kafka_key(), event.source(), "{subject}");
+    }
 }
 
 /// Any JSON text with blanks, long numbers and escapes in it, at most some levels deep.
