@@ -59,11 +59,11 @@ impl QueryApi {
             return Err(Refusal::Caller(AuthError::Missing));
         }
         let wait = if caller.is_anonymous() { Duration::ZERO } else { query.wait()? };
-        let after = self.position(query, &filter, &mut turn).await?;
-        let reading = Reading { caller, rights, filter, after, size, wait };
+        let mut reading = Reading { caller, rights, filter, after: Sequence(0), size, wait };
+        reading.after = self.position(query, &reading, &mut turn).await?;
         let read = self.read(&reading, &mut turn).await?;
         let config = &self.inner.config;
-        Ok(page(read, &Link { config, uri, query, filter: &reading.filter }))
+        Ok(page(read, turn, &Link { config, uri, query, filter: &reading.filter }))
     }
 
     /// Whether the feed has an event that this caller may see. Where it has none, nothing about it is told: whether there is nothing, or
@@ -100,8 +100,9 @@ struct Link<'a> {
     filter: &'a FeedFilter,
 }
 
-/// The answer for a page. `next` is there when the page has events or the scan stopped at its bound; `feed-cursor` always.
-fn page(page: Page, link: &Link<'_>) -> Response {
+/// The answer for a page. `next` is there when the page has events or the scan stopped at its bound; `feed-cursor` always. The turn is
+/// over when the last byte is written: who does not read its answers has no more of them than of turns.
+fn page(page: Page, turn: Turn, link: &Link<'_>) -> Response {
     let bodies: Vec<&str> = page.events.iter().map(Event::json).collect();
     let body = format!("[{}]", bodies.join(", "));
     let mut headers = HeaderMap::new();
@@ -115,14 +116,15 @@ fn page(page: Page, link: &Link<'_>) -> Response {
     }
     if !page.events.is_empty() || page.more {
         // A link that does not fit a header is left out; the cursor says the same.
-        if let Ok(value) = HeaderValue::from_str(&next(&page, link)) {
+        if let Some(Ok(value)) = next(&page, link).map(|link| HeaderValue::from_str(&link)) {
             headers.insert(HeaderName::from_static("next"), value);
         }
     }
-    (headers, page.held.with(body)).into_response()
+    (headers, page.held.with(body, turn)).into_response()
 }
 
-fn next(page: &Page, link: &Link<'_>) -> String {
+/// No link where it would have to name a subject that may be a person's number.
+fn next(page: &Page, link: &Link<'_>) -> Option<String> {
     let encode = |text: &str| utf8_percent_encode(text, PLAIN).to_string();
     let cursor = cursor::encode(page.position, link.filter);
     let mut text = format!("{}{}?after={}", link.config.base_uri, link.uri.path(), encode(&cursor));
@@ -131,15 +133,18 @@ fn next(page: &Page, link: &Link<'_>) -> String {
     for (name, value) in link.query.without("after").chain(added) {
         // A person's number is not written into a link: its party is the same subject.
         let value = match link.filter.subjects.first() {
-            Some(subject) if subject::is_person_number(value) => subject,
+            Some(subject) if name == "subject" && subject::is_person_number(value) => subject,
             Some(_) | None => value,
         };
+        if name == "subject" && subject::is_person_number(value) {
+            return None;
+        }
         text.push('&');
         text.push_str(&encode(name));
         text.push('=');
         text.push_str(&encode(value));
     }
-    text
+    Some(text)
 }
 
 /// A link says itself what the header said, whether its reader sends the header again or not: the alternative subject, or where that is
@@ -174,9 +179,9 @@ mod tests {
         let cursor = cursor::encode(Sequence(9), &filter);
         assert_eq!(
             next(&page, &link),
-            format!(
+            Some(format!(
                 "https://x.no/events/api/v1/app/ttd/apps-test?after={cursor}&from=2026-01-01T00:00:00%2B01:00&unknown=a%26b&type=x&type=y"
-            )
+            ))
         );
     }
 }

@@ -31,6 +31,18 @@ pub enum Rights {
     Scope,
 }
 
+impl Rights {
+    /// What is asked about an event; nothing where a scope gives all of them.
+    fn question(self, caller: &Caller, event: &Event) -> Option<Question> {
+        match self {
+            Self::Scope => None,
+            Self::App => Some(question::read_app(caller, event)),
+            Self::Generic => Some(question::read_generic(caller, event)),
+            Self::ByResource => Some(question::read_by_resource(caller, event)),
+        }
+    }
+}
+
 /// What to read.
 pub struct Reading<'a> {
     /// Who reads.
@@ -132,8 +144,8 @@ impl QueryApi {
     /// Reads a page; waits for a first event when asked to, but not longer than the token lives.
     ///
     /// # Errors
-    /// [`Refusal::Neighbour`] when the page would be empty because the PDP gave no answer, [`Refusal::CallerBusy`] when it would be because
-    /// the caller asks for too much at once, [`Refusal::Store`], [`Refusal::TooManyWaiters`].
+    /// When nothing could be decided: [`Refusal::Neighbour`] because the PDP gave no answer, [`Refusal::CallerBusy`] because the caller asks
+    /// for too much at once. [`Refusal::Store`], [`Refusal::TooManyWaiters`], [`Refusal::TooManyPages`].
     pub async fn read(&self, reading: &Reading<'_>, turn: &mut Turn) -> Result<Page, Refusal> {
         let left = reading.caller.expires.0.saturating_sub(Micros::now().0);
         let until =
@@ -145,7 +157,11 @@ impl QueryApi {
             None
         };
         loop {
-            let page = self.scan(reading, turn, after).await?;
+            let page = match self.scan(reading, turn, after).await {
+                // What was decided before stays decided: the reader goes on after it.
+                Err(Refusal::Neighbour(_) | Refusal::CallerBusy) if after != reading.after => Page::at(after),
+                read => read?,
+            };
             let waits =
                 place.as_mut().filter(|_| page.events.is_empty() && !page.more && Instant::now() < until);
             let Some(place) = waits else {
@@ -204,20 +220,18 @@ impl QueryApi {
         let mut rows = 0;
         for _ in 0..self.inner.config.scan_chunks {
             rows = page.rows_needed(reading.size, rows);
-            let read = match self.look(reading, &mut page, rows).await {
-                Err(Refusal::TooManyPages) if !page.events.is_empty() => break,
+            let read = match self.look(reading, turn, &mut page, rows).await {
+                Err(Refusal::TooManyPages | Refusal::CallerBusy) if page.position != after => break,
                 read => read?,
             };
             match self.take(reading, turn, &read.rows, &mut page).await {
                 Taken::All => page.position = read.scanned_to,
                 Taken::Full => break,
+                Taken::Unknown if page.position == after => return Err(self.no_answer(turn)),
                 Taken::Unknown => {
                     self.inner.metrics.unknown.inc();
-                    return match page.events.is_empty() {
-                        true if turn.is_over() => Err(Refusal::CallerBusy),
-                        true => Err(Refusal::Neighbour("The PDP")),
-                        false => Ok(page.settled()),
-                    };
+                    page.more = true;
+                    break;
                 }
             }
             page.more = read.more;
@@ -228,11 +242,46 @@ impl QueryApi {
         Ok(page.settled())
     }
 
+    /// Nothing could be decided.
+    fn no_answer(&self, turn: &Turn) -> Refusal {
+        self.inner.metrics.unknown.inc();
+        if turn.is_over() { Refusal::CallerBusy } else { Refusal::Neighbour("The PDP") }
+    }
+
+    /// Whether this caller may read this event now.
+    ///
+    /// # Errors
+    /// [`Refusal::Neighbour`] or [`Refusal::CallerBusy`] when nobody can say.
+    pub(crate) async fn may_read(
+        &self,
+        caller: &Caller,
+        rights: Rights,
+        turn: &mut Turn,
+        event: &Event,
+    ) -> Result<bool, Refusal> {
+        let Some(question) = rights.question(caller, event) else { return Ok(true) };
+        match self.inner.access.decide_in(turn, vec![question]).await.first() {
+            Some(Decision::Permit) => Ok(true),
+            Some(Decision::Refuse) => Ok(false),
+            Some(Decision::Unknown) | None => Err(self.no_answer(turn)),
+        }
+    }
+
     /// One look into the store: no more rows than wanted, and no more bytes than the page has left.
-    async fn look(&self, reading: &Reading<'_>, page: &mut Page, rows: i64) -> Result<FeedPage, Refusal> {
+    async fn look(
+        &self,
+        reading: &Reading<'_>,
+        turn: &Turn,
+        page: &mut Page,
+        rows: i64,
+    ) -> Result<FeedPage, Refusal> {
         let left = PAGE_BYTES_MAX.saturating_sub(page.bytes);
         let most = left.min(usize::try_from(rows).unwrap_or(left).saturating_mul(EVENT_BYTES_MAX));
-        self.inner.room.take(&mut page.held, most).await?;
+        let room = self.inner.room.take(&mut page.held, turn.caller(), most).await;
+        if matches!(room, Err(Refusal::CallerBusy)) {
+            self.inner.metrics.busy_callers.inc();
+        }
+        room?;
         let bytes = i64::try_from(left.saturating_sub(EVENT_BYTES_MAX)).unwrap_or(i64::MAX);
         let head = self.inner.head.get(&self.inner.store).await?.last;
         let stretch = Stretch {
@@ -285,14 +334,11 @@ impl QueryApi {
         turn: &mut Turn,
         rows: &[(Sequence, Event)],
     ) -> Vec<Decision> {
-        let ask: fn(&Caller, &Event) -> Question = match reading.rights {
-            Rights::Scope => return vec![Decision::Permit; rows.len()],
-            Rights::App => question::read_app,
-            Rights::Generic => question::read_generic,
-            Rights::ByResource => question::read_by_resource,
-        };
-        let questions = rows.iter().map(|(_, event)| ask(reading.caller, event)).collect();
-        self.inner.access.decide_in(turn, questions).await
+        let ask = |(_, event): &(Sequence, Event)| reading.rights.question(reading.caller, event);
+        match rows.iter().map(ask).collect() {
+            Some(questions) => self.inner.access.decide_in(turn, questions).await,
+            None => vec![Decision::Permit; rows.len()],
+        }
     }
 }
 

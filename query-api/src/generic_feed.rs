@@ -1,9 +1,12 @@
 //! `GET /events/api/v1/events` (contract §1.6).
 
-use access::{Caller, GenericReader};
-use axum::{extract::State, response::Response};
-use event::{Sequence, resource, subject};
-use http::HeaderMap;
+use access::{Caller, GenericReader, Turn};
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use event::{Event, Sequence, resource, subject};
+use http::{HeaderMap, header::CONTENT_TYPE};
 use store::FeedFilter;
 
 use crate::{
@@ -54,53 +57,78 @@ fn stored(resource: &str) -> String {
     resource::of_legacy(resource).unwrap_or_else(|| resource.to_owned())
 }
 
+/// The alternative subject of the header, or of the link that says it in its place.
+fn stated(by_link: Option<&str>, by_header: Option<String>, checks: &mut Checks) -> Option<String> {
+    if by_link.is_some_and(subject::is_person_number) {
+        checks.wrong(ALTERNATIVE, format!("must not hold a person's number; send the header {HEADER}"));
+    }
+    let by_link = by_link.map(subject::alternative);
+    if by_header.is_some() && by_link.is_some() && by_header != by_link {
+        checks.wrong(ALTERNATIVE, format!("and the header {HEADER} must name the same"));
+    }
+    by_header.or(by_link)
+}
+
 impl QueryApi {
-    /// The alternative subject that is asked for: by the header, or by what our links say in its place.
+    /// The alternative subject of the event at a place, where this caller may read that event now.
+    async fn alternative_at(
+        &self,
+        caller: &Caller,
+        turn: &mut Turn,
+        place: Sequence,
+        resource: &str,
+    ) -> Result<Option<String>, Refusal> {
+        let found = self.inner.store.alternative_subject_at(place, resource).await?;
+        let Some((alternative, json)) = found else { return Ok(None) };
+        let Ok(event) = Event::stored(json.as_bytes()) else { return Ok(None) };
+        Ok(self.may_read(caller, Rights::Generic, turn, &event).await?.then_some(alternative))
+    }
+
+    /// The alternative subject that is asked for: by the header, or by what our links say in its place. About a place there is one
+    /// answer to whoever may not know whom its event is about, also where the header guesses.
     async fn alternative(
         &self,
-        query: &Query,
-        headers: &HeaderMap,
+        caller: &Caller,
+        turn: &mut Turn,
+        (query, headers): (&Query, &HeaderMap),
         checks: &mut Checks,
     ) -> Result<Option<String>, Refusal> {
         let by_header = checks.of(header(headers, HEADER))?.map(subject::alternative);
-        let by_link = match (query.get(ALTERNATIVE), checks.of(query.number(ALTERNATIVE_OF))?) {
-            (Some(text), _) if subject::is_person_number(text) => {
-                checks
-                    .wrong(ALTERNATIVE, format!("must not hold a person's number; send the header {HEADER}"));
-                None
-            }
-            (Some(text), _) => Some(subject::alternative(text)),
-            (None, Some(place)) => {
-                let resource = stored(query.get("resource").unwrap_or_default());
-                let found = self.inner.store.alternative_subject_at(Sequence(place), &resource).await?;
-                if found.is_none() {
-                    checks.wrong(
-                        ALTERNATIVE_OF,
-                        format!("is no event of this feed any more; send the header {HEADER}"),
-                    );
-                }
-                found
-            }
-            (None, None) => None,
+        let place = checks.of(query.number(ALTERNATIVE_OF))?;
+        let (None, Some(place)) = (query.get(ALTERNATIVE), place) else {
+            return Ok(stated(query.get(ALTERNATIVE), by_header, checks));
         };
-        if by_header.is_some() && by_link.is_some() && by_header != by_link {
-            checks.wrong(ALTERNATIVE, format!("and the header {HEADER} must name the same"));
+        let resource = stored(query.get("resource").unwrap_or_default());
+        let found = self.alternative_at(caller, turn, Sequence(place), &resource).await?;
+        let found = found.filter(|found| by_header.as_ref().is_none_or(|header| header == found));
+        if found.is_none() {
+            let text = format!("is no event of this feed any more; send the header {HEADER}");
+            checks.wrong(ALTERNATIVE_OF, text);
         }
-        Ok(by_header.or(by_link))
+        Ok(found)
     }
 
     async fn generic_page(&self, caller: &Caller, asked: &Asked) -> Result<Response, Refusal> {
-        let turn = self.turn(caller).await?;
+        let mut turn = self.turn(caller).await?;
         let query = Query::read(asked.uri.query())?;
         let mut checks = Checks::default();
-        let alternative = self.alternative(&query, &asked.headers, &mut checks).await?;
+        let alternative = self.alternative(caller, &mut turn, (&query, &asked.headers), &mut checks).await?;
         let mut filter = filter_of(&query, alternative, &mut checks)?;
         let size = checks.of(query.generic_size())?;
         checks.of(query.wait())?;
         checks.done()?;
         if let Some(subject) = query.get("subject") {
-            filter.subjects = vec![self.canonical_subject(subject).await?];
+            filter.subjects = match self.canonical_subject(subject).await {
+                // Nothing is about a person whom nobody knows (contract §1.6).
+                Err(Refusal::Unknown(_)) => return Ok(nothing()),
+                found => vec![found?],
+            };
         }
         self.answer(Wanted { caller, turn, rights: Rights::Generic, filter, size }, &query, &asked.uri).await
     }
+}
+
+/// No events, and no position that another request could go on from.
+fn nothing() -> Response {
+    ([(CONTENT_TYPE, EVENTS)], "[]").into_response()
 }

@@ -9,9 +9,13 @@ use crate::{
     QueryApi,
     cursor::{self, CursorError},
     error::Refusal,
+    feed::Reading,
     query::Query,
     waiting::Awaited,
 };
+
+/// Events of one id in a feed that are asked about.
+const SAME_ID_MAX: usize = 16;
 
 /// The feed in which an id is a position: what else a reader leaves out is no part of it.
 fn place_of(filter: &FeedFilter) -> FeedFilter {
@@ -21,17 +25,18 @@ fn place_of(filter: &FeedFilter) -> FeedFilter {
 
 impl QueryApi {
     /// Where `after` stands: from the start, a cursor, or an event's id, which may still be on its way to the store. An id counts
-    /// within the reader's own feed alone: what others publish moves nobody, and tells nobody what there is elsewhere. `0` is always
-    /// the start; `1`, and a text that looks like a cursor and is none of this feed, are ids where the feed has them.
+    /// within the reader's own feed alone, as the id of an event that it may read now: what others publish moves nobody, and tells
+    /// nobody what there is elsewhere. `0` is always the start; `1`, and a text that looks like a cursor and is none of this feed, are ids where the feed has them.
     ///
     /// # Errors
-    /// [`Refusal::Gone`] when it is not in the feed, [`Refusal::Wrong`] for a damaged cursor.
+    /// [`Refusal::Gone`] when it is not in the feed, [`Refusal::Wrong`] for a damaged cursor, those of [`QueryApi::may_read`].
     pub async fn position(
         &self,
         query: &Query,
-        filter: &FeedFilter,
+        reading: &Reading<'_>,
         turn: &mut Turn,
     ) -> Result<Sequence, Refusal> {
+        let filter = &reading.filter;
         let after = query.get("after").unwrap_or("0");
         if after == "0" {
             return self.start(filter).await;
@@ -41,9 +46,9 @@ impl QueryApi {
             return self.kept(position, filter).await;
         }
         if cursor.is_none() && after != "1" {
-            return self.position_of_event(after, filter, turn).await;
+            return self.position_of_event(after, reading, turn).await;
         }
-        if let Some(position) = self.look_for(after, filter).await? {
+        if let Some(position) = self.look_for(after, reading, turn).await? {
             return Ok(position);
         }
         match cursor {
@@ -80,11 +85,12 @@ impl QueryApi {
     async fn position_of_event(
         &self,
         id: &str,
-        filter: &FeedFilter,
+        reading: &Reading<'_>,
         turn: &mut Turn,
     ) -> Result<Sequence, Refusal> {
+        let filter = &reading.filter;
         let until = Instant::now() + self.inner.config.unknown_after_wait;
-        if let Some(position) = self.look_for(id, filter).await? {
+        if let Some(position) = self.look_for(id, reading, turn).await? {
             return Ok(position);
         }
         // A process that stops knows nothing about the event: that is not told as gone.
@@ -92,7 +98,7 @@ impl QueryApi {
         let mut place = place.ok_or(Refusal::TooManyWaiters)?;
         loop {
             // The place first, then the look: an event between the two wakes.
-            if let Some(position) = self.look_for(id, filter).await? {
+            if let Some(position) = self.look_for(id, reading, turn).await? {
                 return Ok(position);
             }
             if Instant::now() >= until {
@@ -107,9 +113,24 @@ impl QueryApi {
         }
     }
 
-    async fn look_for(&self, id: &str, filter: &FeedFilter) -> Result<Option<Sequence>, Refusal> {
+    /// The oldest event of that id in the feed that the reader may read now.
+    async fn look_for(
+        &self,
+        id: &str,
+        reading: &Reading<'_>,
+        turn: &mut Turn,
+    ) -> Result<Option<Sequence>, Refusal> {
         self.inner.metrics.looks_for_ids.inc();
-        Ok(self.inner.store.sequence_of_id(id, filter).await?)
+        let mut after = Sequence(-1);
+        for _ in 0..SAME_ID_MAX {
+            let found = self.inner.store.event_of_id(id, &reading.filter, after).await?;
+            let Some((sequence, event)) = found else { break };
+            if self.may_read(reading.caller, reading.rights, turn, &event).await? {
+                return Ok(Some(sequence));
+            }
+            after = sequence;
+        }
+        Ok(None)
     }
 
     async fn gone(&self, filter: &FeedFilter) -> Refusal {

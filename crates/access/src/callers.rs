@@ -11,7 +11,7 @@ use std::{
 use moka::future::Cache;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{caller::Caller, settings::AccessSettings};
@@ -20,6 +20,8 @@ use crate::{caller::Caller, settings::AccessSettings};
 const CALLERS_MAX: u64 = 100_000;
 /// Who has not come for so long starts anew. Longer than any request takes.
 const FORGOTTEN: Duration = Duration::from_secs(120);
+/// How long a request waits for its turn: a turn may end a moment after its answer was read.
+const WAIT: Duration = Duration::from_millis(250);
 /// Requests that may come at once after a pause, in seconds of the rate.
 const BURST_S: u32 = 2;
 
@@ -66,7 +68,8 @@ impl Callers {
         if !bounds.rate.lock().unwrap_or_else(PoisonError::into_inner).takes(Instant::now()) {
             return Err(CallerBusy);
         }
-        let held = Arc::clone(&bounds.requests).try_acquire_owned().map_err(|_| CallerBusy)?;
+        let held = timeout(WAIT, Arc::clone(&bounds.requests).acquire_owned()).await;
+        let Ok(Ok(held)) = held else { return Err(CallerBusy) };
         Ok(Turn { caller: name.into(), bounds, held: Some(held), over: false })
     }
 
@@ -158,7 +161,7 @@ mod tests {
         assert_eq!((0..100).filter(|_| takes(1_000.0)).count(), 20, "a pause saves up no more than a burst");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_caller_has_its_turns_and_questions_and_takes_none_from_others() {
         let callers = Callers::new(&AccessSettings {
             reads_per_caller: 2,

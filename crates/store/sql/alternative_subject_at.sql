@@ -1,1 +1,1 @@
-select alternative_subject from events where sequence = $1 and resource = $2 and alternative_subject is not null
+select alternative_subject, event from events where sequence = $1 and resource = $2 and alternative_subject is not null

@@ -258,7 +258,7 @@ impl Store {
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
-    /// The alternative subject of the event at a place, if it is of that resource and has one.
+    /// The alternative subject of the event at a place, if it is of that resource and has one; and the event, as it was published.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -266,21 +266,26 @@ impl Store {
         &self,
         place: Sequence,
         resource: &str,
-    ) -> Result<Option<String>, StoreError> {
-        let found = sqlx::query_scalar(include_str!("../sql/alternative_subject_at.sql"))
+    ) -> Result<Option<(String, String)>, StoreError> {
+        let found = sqlx::query_as(include_str!("../sql/alternative_subject_at.sql"))
             .bind(place.0)
             .bind(resource)
             .fetch_optional(&self.pool);
         self.answered(async { Ok(found.await?) }).await
     }
 
-    /// The oldest event of that id in a feed: of its resource, subjects, alternative subject and instance. What else a reader
-    /// leaves out is no part of a position.
+    /// The oldest event of that id after a place in a feed: of its resource, subjects, alternative subject and instance. What else a
+    /// reader leaves out is no part of a position.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn sequence_of_id(&self, id: &str, feed: &FeedFilter) -> Result<Option<Sequence>, StoreError> {
-        let mut after = -1_i64;
+    pub async fn event_of_id(
+        &self,
+        id: &str,
+        feed: &FeedFilter,
+        after: Sequence,
+    ) -> Result<Option<(Sequence, Event)>, StoreError> {
+        let mut after = after.0;
         loop {
             let found = sqlx::query(include_str!("../sql/sequence_of_id.sql"))
                 .bind(id_hash(id))
@@ -294,8 +299,10 @@ impl Store {
             after = row.try_get(0)?;
             let json: String = row.try_get(1)?;
             // Two ids may share a hash.
-            if Event::stored(json.as_bytes()).is_ok_and(|event| event.id() == id) {
-                return Ok(Some(Sequence(after)));
+            if let Ok(event) = Event::stored(json.as_bytes())
+                && event.id() == id
+            {
+                return Ok(Some((Sequence(after), event)));
             }
         }
     }

@@ -41,9 +41,9 @@ async fn a_caller_may_have_so_many_reads_in_hand_and_others_go_on() {
     let third = async {
         until("two reads hang", || world.altinn.pdp().requests() == 2).await;
         world.altinn.pdp().set(Mode::Answer);
-        for path in [&first, "/events/api/v1/subscriptions", "/events/api/v1/subscriptions/1/attempts", OWN] {
-            assert!(is_busy(&world.get(&ttd, path).await), "{path}");
-        }
+        let paths = [&first, "/events/api/v1/subscriptions", "/events/api/v1/subscriptions/1/attempts", OWN];
+        let answers = join_all(paths.map(|path| world.get(&ttd, path))).await;
+        assert!(answers.iter().all(is_busy), "{answers:?}");
         assert_eq!(world.get(&person, OWN).await.status, StatusCode::OK);
         assert!(world.metric("query_api_busy_callers_total") > 3.5);
     };
@@ -79,13 +79,13 @@ async fn a_caller_may_have_so_many_questions_under_way_and_what_is_remembered_is
     let page = |after: &str| format!("{GENERIC}?resource={RESOURCE}&after={after}&size=600");
     assert_eq!(world.get(&ttd, &about(1)).await.ids(), ["e1"]);
     world.altinn.pdp().set(Mode::Hang);
-    let (all, rest) = (page("0"), page("e599"));
+    let (all, rest) = (page("0"), page("e1"));
     let more = async {
         until("six hundred questions are under way", || world.altinn.pdp().requests() == 7).await;
         assert!(is_busy(&world.get(&ttd, &rest).await));
         assert_eq!(world.get(&ttd, &about(1)).await.ids(), ["e1"]);
         world.altinn.pdp().set(Mode::Answer);
-        assert_eq!(world.get(&other, &rest).await.status, StatusCode::OK);
+        assert_eq!(world.get(&other, &all).await.status, StatusCode::OK);
     };
     let (hung, ()) = tokio::join!(world.get(&ttd, &all), more);
     assert_eq!(hung.status, StatusCode::SERVICE_UNAVAILABLE, "the PDP gave no answer");
@@ -152,21 +152,53 @@ async fn a_page_is_at_most_four_mebibytes_and_the_next_one_goes_on() {
     }
 }
 
+/// An answer whose body is not read.
+async fn unread(world: &World, token: &str, path: &str) -> axum::response::Response {
+    let request = http::Request::builder().uri(path).header("authorization", format!("Bearer {token}"));
+    let request = request.body(axum::body::Body::empty()).unwrap();
+    let unread = tower::ServiceExt::oneshot(world.router.clone(), request).await.unwrap();
+    assert_eq!(unread.status(), StatusCode::OK);
+    unread
+}
+
+/// Another caller, who may not see these events.
+fn other(world: &World) -> String {
+    world.altinn.enterprise_token(None, "311783777", &["altinn:events.subscribe"])
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_at_once_are_bounded_in_bytes_until_their_readers_have_them() {
     let world = World::new(&[("FEED_PAGES_BYTES", "6000000")]).await;
     world.put((0..60).map(heavy)).await;
-    let path = format!("{GENERIC}?resource={RESOURCE}&after=0&size=1000");
-    let request =
-        http::Request::builder().uri(&path).header("authorization", format!("Bearer {}", world.ttd()));
-    let request = request.body(axum::body::Body::empty()).unwrap();
-    let unread = tower::ServiceExt::oneshot(world.router.clone(), request).await.unwrap();
-    assert_eq!(unread.status(), StatusCode::OK);
-    let refused = world.get(&world.ttd(), &path).await;
+    let (path, other) = (format!("{GENERIC}?resource={RESOURCE}&after=0&size=1000"), other(&world));
+    let unread = unread(&world, &world.ttd(), &path).await;
+    let refused = world.get(&other, &path).await;
     assert_eq!((refused.status, refused.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
     assert_eq!(refused.json()["code"], "too-many-pages");
     drop(unread);
+    assert_eq!(world.get(&other, &path).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_its_answers_takes_no_room_from_others() {
+    let world = World::new(&[("FEED_PAGES_BYTES", "40000000")]).await;
+    world.put((0..60).map(heavy)).await;
+    let path = format!("{GENERIC}?resource={RESOURCE}&after=0&size=1000");
+    let unread = unread(&world, &world.ttd(), &path).await;
+    assert!(is_busy(&world.get(&world.ttd(), &path).await), "an eighth of the room has no second page");
+    assert_eq!(world.get(&other(&world), &path).await.status, StatusCode::OK);
+    drop(unread);
     assert_eq!(world.get(&world.ttd(), &path).await.ids().len(), 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_ends_when_the_answer_is_written() {
+    let world = World::new(&[("READS_PER_CALLER", "1")]).await;
+    world.put([generic(RESOURCE, "e", 1)]).await;
+    let unread = unread(&world, &world.ttd(), &about(1)).await;
+    assert!(is_busy(&world.get(&world.ttd(), &about(1)).await));
+    drop(unread);
+    assert_eq!(world.get(&world.ttd(), &about(1)).await.ids(), ["e"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

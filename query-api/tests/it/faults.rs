@@ -3,7 +3,7 @@
 use http::StatusCode;
 use local_altinn::Rule;
 
-use crate::world::{GENERIC, RESOURCE, World, generic};
+use crate::world::{GENERIC, RESOURCE, World, generic, parsed};
 
 const BROKEN: &str = "urn:altinn:resource:broken";
 
@@ -12,7 +12,11 @@ fn path(after: &str) -> String {
 }
 
 async fn world() -> World {
-    let world = World::new(&[]).await;
+    world_with(&[]).await
+}
+
+async fn world_with(settings: &[(&'static str, &str)]) -> World {
+    let world = World::new(settings).await;
     world.altinn.pdp().permit(Rule::new(("urn:altinn:org", "ttd"), &["subscribe"], BROKEN));
     world
 }
@@ -51,4 +55,33 @@ async fn the_cursor_never_moves_over_what_a_fault_of_the_pdp_hid() {
     for from in [cursor, again.header("feed-cursor")] {
         assert_eq!(world.get(&world.ttd(), &path(from)).await.ids(), ["e1", "e3"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_gets_past_many_events_of_a_broken_policy_also_where_no_refusal_is_remembered() {
+    let world = world_with(&[("REFUSAL_TTL_MS", "0")]).await;
+    world.altinn.pdp().break_resource("broken");
+    world.put([generic(RESOURCE, "first", 7)]).await;
+    let mut page = world.get(&world.ttd(), &path("0")).await;
+    assert_eq!(page.ids(), ["first"]);
+    // Each from another source, so that each is a question of its own.
+    world
+        .put((0..60).map(|n| {
+            parsed(&format!(
+                r#"{{"specversion":"1.0","id":"b{n}","source":"https://s{n}.no","type":"t","subject":"/party/7","resource":"{BROKEN}"}}"#
+            ))
+        }))
+        .await;
+    world.put([generic(RESOURCE, "last", 7)]).await;
+    let mut pages = 0;
+    loop {
+        page = world.get(&world.ttd(), page.next()).await;
+        pages += 1;
+        if !page.ids().is_empty() {
+            break;
+        }
+        assert!(!page.next().is_empty() && pages < 60, "{page:?}");
+    }
+    assert_eq!(page.ids(), ["last"]);
+    assert!(pages > 1, "one page that decides all proves nothing");
 }

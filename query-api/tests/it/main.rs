@@ -18,6 +18,7 @@ mod feed;
 mod frozen;
 mod log;
 mod parties;
+mod places;
 mod subscriptions;
 mod wait;
 mod world;
