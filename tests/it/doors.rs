@@ -96,13 +96,13 @@ async fn two_hundred_refusals_that_came_before_the_body_was_read_are_each_read_b
             let mut told = [0; 5];
             for number in 0..200 / 16 + 1 {
                 let large = generic("large", &"x".repeat(100_000 + worker * number)).to_string();
-                let post =
-                    |path: &str| client.post(path).header("content-type", "application/cloudevents+json");
+                let posted = |path: &str, what: &str| client.post(path).header("content-type", what);
+                let post = |path: &str| posted(path, "application/cloudevents+json");
                 let unknown = http.post(format!("{base}/events/api/v1/events")).bearer_auth("x");
                 let unknown = unknown.header("content-type", "application/cloudevents+json");
                 for (at, (request, status)) in [
                     (post("/events/api/v1/events").body(large.clone()), 413),
-                    (post("/events/api/v1/subscriptions").body(large.clone()), 415),
+                    (posted("/events/api/v1/subscriptions", "text/plain").body(large.clone()), 415),
                     (unknown.try_clone().unwrap().body("{}"), 401),
                     (unknown.body(large), 401),
                     (post("/nowhere").body("{}"), 404),
