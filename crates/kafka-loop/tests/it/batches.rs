@@ -2,10 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -18,7 +15,7 @@ use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer},
 };
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{WAIT, number, platform, publish};
@@ -153,11 +150,12 @@ async fn who_takes_a_partition_over_commits_where_it_starts_so_that_no_lag_is_sh
     ended.unwrap();
 }
 
-/// What stores does not answer until it is back; then as [`Memory`] without its faults.
-#[derive(Clone, Default)]
+/// What stores does not answer until it is back, or says that it is away; then as [`Memory`] without its faults.
+#[derive(Clone)]
 struct Away {
+    says_so: bool,
     stored: Arc<Mutex<BTreeMap<i32, i64>>>,
-    is_back: Arc<AtomicBool>,
+    is_back: watch::Receiver<bool>,
     /// Partitions that were asked for.
     asked: Arc<Mutex<Vec<i32>>>,
 }
@@ -170,9 +168,10 @@ impl BatchHandler for Away {
     }
 
     async fn handle(&mut self, batch: Vec<Record>) -> Result<(), HandlerError> {
-        if !self.is_back.load(Ordering::Relaxed) {
+        if self.says_so && !*self.is_back.borrow() {
             return Err(HandlerError::Transient(anyhow::anyhow!("away")));
         }
+        self.is_back.wait_for(|is_back| *is_back).await.unwrap();
         let mut stored = self.stored.lock().unwrap();
         for record in &batch {
             let expected = stored.entry(record.partition).or_insert(0);
@@ -180,6 +179,12 @@ impl BatchHandler for Away {
             *expected += 1;
         }
         Ok(())
+    }
+}
+
+impl Away {
+    fn new(says_so: bool, is_back: &watch::Sender<bool>) -> Self {
+        Self { says_so, stored: Arc::default(), is_back: is_back.subscribe(), asked: Arc::default() }
     }
 }
 
@@ -220,7 +225,8 @@ async fn a_partition_that_goes_and_comes_while_a_batch_waits_leaves_no_hole() {
         max_wait: Duration::from_millis(10),
         stalled_after: WAIT,
     };
-    let (first, stop) = (Away::default(), CancellationToken::new());
+    let is_back = watch::Sender::new(false);
+    let (first, stop) = (Away::new(false, &is_back), CancellationToken::new());
     let mut running = JoinSet::new();
     let run = |handler: Away, stop: CancellationToken| {
         let (settings, options) = (settings.clone(), options.clone());
@@ -229,7 +235,7 @@ async fn a_partition_that_goes_and_comes_while_a_batch_waits_leaves_no_hole() {
     running.spawn(run(first.clone(), stop.clone()));
     until("both are its own", || first.asked.lock().unwrap().len() == 2).await;
     publish(5).await;
-    let (second, leaves) = (Away::default(), CancellationToken::new());
+    let (second, leaves) = (Away::new(true, &is_back), CancellationToken::new());
     let mut other = JoinSet::new();
     other.spawn(run(second.clone(), leaves.clone()));
     until("a second one has taken one over", || second.asked.lock().unwrap().len() == 1).await;
@@ -237,9 +243,11 @@ async fn a_partition_that_goes_and_comes_while_a_batch_waits_leaves_no_hole() {
     leaves.cancel();
     other.join_next().await.unwrap().unwrap().unwrap();
     until("the first has both again", || members(&settings) == Some(1)).await;
-    publish(60).await;
-    first.is_back.store(true, Ordering::Relaxed);
-    until("all is stored", || first.stored.lock().unwrap().values().all(|next| *next == 70)).await;
+    // So many that its next batch is full long before the last.
+    publish(300).await;
+    is_back.send_replace(true);
+    let all = BTreeMap::from([(0, 310), (1, 310)]);
+    until("all is stored", || *first.stored.lock().unwrap() == all).await;
     stop.cancel();
     running.join_next().await.unwrap().unwrap().unwrap();
 }
