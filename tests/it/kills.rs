@@ -29,7 +29,6 @@ async fn world(name: &str) -> World {
     let in_flight = IN_FLIGHT.to_string();
     for (name, value) in [
         ("PUSH_IN_FLIGHT", &*in_flight),
-        ("PUSH_WAITING", "1000000"),
         ("PUSH_QUEUE_PER_ENDPOINT", "1000000"),
         ("CIRCUIT_FAILURES", "1000000"),
     ] {

@@ -54,8 +54,7 @@ fn distinct_and_repeated(hooks: &[Webhook]) -> (usize, usize) {
 async fn a_dispatcher_that_joins_in_the_middle_repeats_at_most_the_sends_in_flight() {
     let (in_flight, many) = (IN_FLIGHT.to_string(), (HOOKS * EACH * 10).to_string());
     // Nothing is put back: all of it waits in the first dispatcher when the second comes.
-    let settings =
-        [("PUSH_IN_FLIGHT", &*in_flight), ("PUSH_WAITING", &*many), ("PUSH_QUEUE_PER_ENDPOINT", &*many)];
+    let settings = [("PUSH_IN_FLIGHT", &*in_flight), ("PUSH_QUEUE_PER_ENDPOINT", &*many)];
     let mut harness = Harness::prepare(&settings).await;
     let hooks: Vec<Webhook> = (0..HOOKS).map(|n| harness.altinn.webhook(&format!("hook{n}"))).collect();
     let mut to = Vec::new();
